@@ -1,0 +1,110 @@
+"""The engine: what carries a plan out. The volume says what is done; an engine only runs, stops and explains.
+
+`ENGINES` is the only place that names implementations.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ..errors import ProfileError
+
+if TYPE_CHECKING:
+    from ..job import Finding
+    from ..plan import RenderPlan
+    from ..profile import FarmProfile
+
+
+@dataclass(frozen=True)
+class TaskStatus:
+    """One task of a plan as the engine sees it.
+
+    Attributes:
+        id: `prepare` or a chunk's id.
+        phase: waiting, running, backing_off, done, failed or stopped.
+        message: Why, in plain words; empty when there is nothing to say.
+        attempts: How often it was started.
+    """
+
+    id: str
+    phase: str
+    message: str = ""
+    attempts: int = 0
+
+
+@dataclass(frozen=True)
+class EngineStatus:
+    """What an engine knows of one job.
+
+    Attributes:
+        running: Whether anything of the job runs or will start by itself.
+        known: Whether the engine ever took this job (or remembers it).
+        message: Why nothing runs although something should, in plain words.
+    """
+
+    running: bool
+    known: bool = True
+    tasks: tuple[TaskStatus, ...] = ()
+    message: str = ""
+
+
+class Engine(Protocol):
+    """What every engine does. Errors are `EngineError`s."""
+
+    def check(self) -> tuple[Finding, ...]:
+        """Look whether jobs can run here; a finding for each thing that is wrong."""
+
+    def submit(self, plan: RenderPlan) -> None:
+        """Take the plan and see it through without the caller. The same job and revision twice is one job.
+
+        Raises:
+            JobBusyError: Another revision of the job runs.
+        """
+
+    def status(self, job_id: str) -> EngineStatus:
+        """Explain the job; an unknown id is a status with `known=False`."""
+
+    def cancel(self, job_id: str) -> None:
+        """Stop now; idempotent, and no error for a job that does not run."""
+
+    def pause(self, job_id: str) -> None:
+        """Start nothing new; frames that render end (the stop file on the volume ends them between frames)."""
+
+    def resume(self, job_id: str) -> None:
+        """Go on with the revision that was submitted last."""
+
+    def forget(self, job_id: str) -> None:
+        """Remove what the engine itself keeps of a job.
+
+        Raises:
+            JobBusyError: It still runs.
+        """
+
+
+class EngineKind(NamedTuple):
+    """A registered engine: what people read, and where it is made."""
+
+    label: str
+    description: str
+    module: str
+
+
+ENGINES: dict[str, EngineKind] = {
+    "local": EngineKind("This computer", "Blender processes on this computer", "local"),
+}
+
+
+def open_engine(profile: FarmProfile) -> Engine:
+    """Open the engine that the profile names.
+
+    Raises:
+        ProfileError: No engine of that name exists.
+    """
+    kind = ENGINES.get(profile.engine)
+    if kind is None:
+        raise ProfileError(f"Farm '{profile.name}' names the engine '{profile.engine}', which this version doesn't have. It has: {', '.join(ENGINES)}.")
+    module = importlib.import_module(f".{kind.module}", __name__)
+    engine: Engine = module.open_engine(profile)
+    return engine

@@ -1,0 +1,135 @@
+"""The exception tree. Every message may be shown to the artist as it is.
+
+CloudFarmError                        exit code 1
+├── UsageError                        2   refused before anything is sent
+│   ├── FrameRangeError                   also ValueError; .expression
+│   ├── InvalidJobError                   a job that can't be rendered as it is written; .findings
+│   │   └── PackingError                  the scene file or what it links can't be packed
+│   ├── ProfileError                      a farm profile that can't be read or used
+│   ├── SchemaError                       data of a newer schema, or edited into nonsense; .path
+│   ├── BlenderError                      a background Blender failed; .log_tail
+│   │   ├── NoBlenderError
+│   │   └── BlenderTooOldError
+│   ├── JobNotFoundError                  .job_id
+│   ├── JobBusyError                      a retry or delete while something of the job runs
+│   └── LandingError                      the landing folder can't be written
+├── StoreError                        3   the volume
+│   ├── NotFoundError                     .path
+│   └── HashMismatchError                 what was read is not what was promised
+├── EngineError                       3   what runs the plan
+└── Cancelled                         130 the user interrupted; the job goes on untouched
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .job import Finding
+
+
+class CloudFarmError(Exception):
+    """Base of all errors that we raise on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(CloudFarmError):
+    """Refused before anything was sent: wrong words, wrong input."""
+
+    exit_code = 2
+
+
+class FrameRangeError(UsageError, ValueError):
+    """A frame range that can't be understood or is empty."""
+
+    def __init__(self, message: str, *, expression: str = "") -> None:
+        super().__init__(message)
+        self.expression = expression
+
+
+class InvalidJobError(UsageError):
+    """The job can't be rendered as it is; `findings` names each reason."""
+
+    def __init__(self, message: str, *, findings: Sequence[Finding] = ()) -> None:
+        super().__init__(message)
+        self.findings = tuple(findings)
+
+
+class PackingError(InvalidJobError):
+    """The scene file, or a file that it needs, can't be packed."""
+
+
+class ProfileError(UsageError):
+    """A farm profile is missing, unreadable or makes no sense."""
+
+
+class SchemaError(UsageError):
+    """Stored data has a newer schema or was edited into nonsense."""
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class BlenderError(UsageError):
+    """A background Blender could not do its work; `log_tail` has its last words."""
+
+    def __init__(self, message: str, *, log_tail: str = "") -> None:
+        super().__init__(message)
+        self.log_tail = log_tail
+
+
+class NoBlenderError(BlenderError):
+    """There is no Blender to render with."""
+
+
+class BlenderTooOldError(BlenderError):
+    """The Blender that was found is older than 4.2, or older than the file."""
+
+
+class JobNotFoundError(UsageError):
+    """No job of that id is on the farm's volume."""
+
+    def __init__(self, message: str, *, job_id: str = "") -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
+class JobBusyError(UsageError):
+    """Something of the job still runs."""
+
+
+class LandingError(UsageError):
+    """Finished frames can't be written where the job says."""
+
+
+class StoreError(CloudFarmError):
+    """The farm's volume did not do what was asked."""
+
+    exit_code = 3
+
+
+class NotFoundError(StoreError):
+    """A path is not on the volume."""
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class HashMismatchError(StoreError):
+    """Bytes are not those that their sha256 promised."""
+
+
+class EngineError(CloudFarmError):
+    """What runs the plan is not reachable or refused it."""
+
+    exit_code = 3
+
+
+class Cancelled(CloudFarmError):
+    """The user interrupted a wait or a transfer; a submitted job goes on."""
+
+    exit_code = 130

@@ -1,0 +1,167 @@
+"""What long work tells its caller: frozen events, one callable that takes them, and a token to cancel."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from .errors import Cancelled
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of all events; `kind` is stable and part of `--json` output."""
+
+    kind: ClassVar[str] = "event"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a flat mapping with `event` first."""
+        return {"event": self.kind, **dataclasses.asdict(self)}
+
+
+@dataclass(frozen=True)
+class Note(Event):
+    """A plain sentence about what happens now."""
+
+    kind: ClassVar[str] = "note"
+    message: str
+
+
+@dataclass(frozen=True)
+class Stage(Event):
+    """A stage of a submission begins: probing, packing, uploading, submitting, preparing."""
+
+    kind: ClassVar[str] = "stage"
+    stage: str
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class FindingFound(Event):
+    """Something that the artist should know before or while it renders."""
+
+    kind: ClassVar[str] = "finding"
+    code: str
+    severity: str
+    message: str
+    datablock: str = ""
+    path: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Transfer(Event):
+    """Bytes moved so far, of one direction (`upload` or `download`)."""
+
+    kind: ClassVar[str] = "transfer"
+    direction: str
+    file: str
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True)
+class Submitted(Event):
+    """The job is on the farm; nothing of ours need run from here on."""
+
+    kind: ClassVar[str] = "submitted"
+    job: str
+    revision: int
+    frames: int
+    chunks: int
+    landing: str
+
+
+@dataclass(frozen=True)
+class FrameStarted(Event):
+    """A Blender began to render this frame."""
+
+    kind: ClassVar[str] = "frame_started"
+    job: str
+    camera: str | None
+    frame: int
+    attempt: str
+
+
+@dataclass(frozen=True)
+class FrameDone(Event):
+    """A frame is rendered, verified and published; `path` is where it landed, empty if it was not fetched."""
+
+    kind: ClassVar[str] = "frame_done"
+    job: str
+    camera: str | None
+    frame: int
+    path: str
+    seconds: float
+    device: str | None
+    host: str
+
+
+@dataclass(frozen=True)
+class FrameFailed(Event):
+    """A frame could not be rendered for good."""
+
+    kind: ClassVar[str] = "frame_failed"
+    job: str
+    camera: str | None
+    frame: int
+    message: str
+
+
+@dataclass(frozen=True)
+class StateChanged(Event):
+    """The job's state is another now."""
+
+    kind: ClassVar[str] = "state"
+    job: str
+    state: str
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """A whole picture of the job, at most a few times a second."""
+
+    kind: ClassVar[str] = "progress"
+    job: str
+    state: str
+    done: int
+    failed: int
+    total: int
+    frames_per_second: float | None
+    eta_seconds: float | None
+
+
+Listener = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """Listen to nothing."""
+
+
+class CancelToken:
+    """Asks long work, from any thread, to stop at the next safe place."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def cancel(self) -> None:
+        """Ask for the stop."""
+        self._event.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._event.is_set()
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `Cancelled` if a stop was asked for."""
+        if self._event.is_set():
+            raise Cancelled("Interrupted. What was already submitted goes on.")
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, ending early when cancelled; returns whether it was."""
+        return self._event.wait(seconds)
