@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import InvalidJobError
+from .errors import InvalidJobError, SchemaError
 from .json_data import from_json, load_json, to_json
 from .layout import sha256_json, slugify
 
@@ -298,20 +298,15 @@ class JobDocument:
 
 def parse_record(raw: bytes, *, where: str) -> FrameRecord:
     """Read a record; SchemaError names what is wrong."""
-    record = from_json(FrameRecord, load_json(raw, where=where, newest_schema=SCHEMA), where=where)
+    record = from_json(FrameRecord, load_json(raw, where=where), where=where)
     if not record.files:
-        raise from_empty_record(where)
+        raise SchemaError(f"{where} names no file. It is damaged or was edited by hand.", path=where)
     return record
-
-
-def from_empty_record(where: str) -> InvalidJobError:
-    """Say that a record proves nothing."""
-    return InvalidJobError(f"{where} names no file. It is damaged or was edited by hand.")
 
 
 def parse_job(raw: bytes, *, where: str) -> JobDocument:
     """Read a job.json; SchemaError names what is wrong."""
-    return from_json(JobDocument, load_json(raw, where=where, newest_schema=SCHEMA), where=where)
+    return from_json(JobDocument, load_json(raw, where=where), where=where)
 
 
 def new_job_id(title: str, *, today: datetime.date) -> str:

@@ -58,10 +58,10 @@ def from_json(cls: type[T], data: Any, *, where: str) -> T:
     return cls(**values)
 
 
-def load_json(raw: bytes, *, where: str, newest_schema: int) -> dict[str, Any]:
+def load_json(raw: bytes, *, where: str) -> dict[str, Any]:
     """Parse a JSON object and check its schema number.
 
-    A newer schema is read (unknown fields are kept) as long as its number is sane; who writes calls `require_schema`.
+    A newer schema is read, its unknown fields are kept; who writes on top calls `require_schema`.
 
     Raises:
         SchemaError: Not JSON, not an object, or no schema number.
