@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -76,7 +77,10 @@ class FrameRange:
         return iter(self.frames)
 
     def __contains__(self, frame: object) -> bool:
-        return frame in self.frames
+        if not isinstance(frame, int):
+            return False
+        index = bisect.bisect_left(self.frames, frame)
+        return index < len(self.frames) and self.frames[index] == frame
 
 
 def format_frames(frames: Iterable[int]) -> str:

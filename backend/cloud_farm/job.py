@@ -61,6 +61,7 @@ class RenderJob:
     """
 
     scene_file: str
+    schema: int = SCHEMA
     name: str = ""
     on_volume: bool = False
     scene: str | None = None
