@@ -54,7 +54,9 @@ class FrameRange:
         """
         chosen: set[int] = set()
         for part in text.replace("\u2212", "-").replace("\u2013", "-").split(","):
-            values = _scene_frames(scene, text) if part.strip().lower() == "scene" else _part_frames(part, text)
+            values = (
+                _scene_frames(scene, text) if part.strip().lower() == "scene" else _part_frames(part, text)
+            )
             if len(values) + len(chosen) > MAX_FRAMES and len(chosen.union(values)) > MAX_FRAMES:
                 raise _too_many(len(chosen.union(values)), text)
             chosen.update(values)
@@ -116,7 +118,10 @@ def _run_text(ordered: list[int], start: int, end: int) -> str:
 def _part_frames(part: str, text: str) -> range:
     match = _PART.fullmatch(part.strip())
     if match is None:
-        raise FrameRangeError(f"The frame range {_quote(text)} has a part that is not a frame: {_quote(part)}. {_HELP}", expression=text)
+        raise FrameRangeError(
+            f"The frame range {_quote(text)} has a part that is not a frame: {_quote(part)}. {_HELP}",
+            expression=text,
+        )
     first = int(match["first"])
     last = int(match["last"]) if match["last"] is not None else first
     step = int(match["step"]) if match["step"] is not None else 1
@@ -129,7 +134,10 @@ def _checked_range(first: int, last: int, step: int, text: str) -> range:
     values = range(first, last + (1 if step > 0 else -1), step)
     if not values:
         hint = f"{last}-{first}" if step > 0 else f"{first}-{last}"
-        raise FrameRangeError(f"The frame range {_quote(text)} is empty: {first} to {last} in steps of {step}. Did you mean {hint}?", expression=text)
+        raise FrameRangeError(
+            f"The frame range {_quote(text)} is empty: {first} to {last} in steps of {step}. Did you mean {hint}?",
+            expression=text,
+        )
     if len(values) > MAX_FRAMES:
         raise _too_many(len(values), text)
     return values
@@ -137,7 +145,10 @@ def _checked_range(first: int, last: int, step: int, text: str) -> range:
 
 def _scene_frames(scene: tuple[int, int, int] | None, text: str) -> range:
     if scene is None:
-        raise FrameRangeError("The word 'scene' needs a scene file to take its range from; write the frames as numbers here.", expression=text)
+        raise FrameRangeError(
+            "The word 'scene' needs a scene file to take its range from; write the frames as numbers here.",
+            expression=text,
+        )
     return _checked_range(*scene, text)
 
 

@@ -99,16 +99,28 @@ class RenderJob:
 def _problems(job: RenderJob) -> list[str]:
     checks = (
         (bool(job.scene_file), "The job names no scene file."),
-        (job.chunk_size is None or job.chunk_size >= 1, f"The chunk size must be at least 1, not {job.chunk_size}."),
-        (job.percentage is None or 1 <= job.percentage <= 32767, f"The resolution percentage must be 1 or more, not {job.percentage}."),
+        (
+            job.chunk_size is None or job.chunk_size >= 1,
+            f"The chunk size must be at least 1, not {job.chunk_size}.",
+        ),
+        (
+            job.percentage is None or 1 <= job.percentage <= 32767,
+            f"The resolution percentage must be 1 or more, not {job.percentage}.",
+        ),
         (job.samples is None or job.samples >= 1, f"The samples must be at least 1, not {job.samples}."),
         (job.device in DEVICES, f"There is no device '{job.device}'. Choose one of {', '.join(DEVICES)}."),
         (job.retries >= 1, f"A frame is tried at least once; retries can't be {job.retries}."),
-        (job.frame_seconds is None or job.frame_seconds > 0, "The time limit of a frame must be more than 0 seconds."),
+        (
+            job.frame_seconds is None or job.frame_seconds > 0,
+            "The time limit of a frame must be more than 0 seconds.",
+        ),
         (job.cost_cap is None or job.cost_cap > 0, "The cost cap must be more than 0."),
         (job.seed is None or -(2**31) <= job.seed < 2**31, f"The seed {job.seed} does not fit in 32 bits."),
         (0 <= job.priority <= 100, f"The priority goes from 0 to 100, not {job.priority}."),
-        (job.file_format is None or job.file_format in STILL_FORMATS, f"'{job.file_format}' is not a format for frames. Choose one of {', '.join(STILL_FORMATS)}."),
+        (
+            job.file_format is None or job.file_format in STILL_FORMATS,
+            f"'{job.file_format}' is not a format for frames. Choose one of {', '.join(STILL_FORMATS)}.",
+        ),
     )
     return [message for good, message in checks if not good]
 
@@ -134,7 +146,12 @@ class PackedFile:
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest entry."""
-        entry: dict[str, Any] = {"path": self.path, "size": self.size, "sha256": self.sha256, "mode": self.mode}
+        entry: dict[str, Any] = {
+            "path": self.path,
+            "size": self.size,
+            "sha256": self.sha256,
+            "mode": self.mode,
+        }
         return {**entry, "parts": list(self.parts)} if self.parts else entry
 
 
@@ -193,7 +210,9 @@ class SceneFacts:
         for info in self.scenes:
             if info.name == wanted:
                 return info
-        raise InvalidJobError(f"The file has no scene '{wanted}'. It has: {', '.join(repr(s.name) for s in self.scenes)}.")
+        raise InvalidJobError(
+            f"The file has no scene '{wanted}'. It has: {', '.join(repr(s.name) for s in self.scenes)}."
+        )
 
 
 @dataclass(frozen=True)
@@ -217,7 +236,10 @@ class JobPack:
 
     def manifest(self) -> dict[str, Any]:
         """Return what is hashed: the scene's path and every file's entry."""
-        return {"scene": self.scene, "files": [entry.to_json() for entry in sorted(self.files, key=lambda f: f.path)]}
+        return {
+            "scene": self.scene,
+            "files": [entry.to_json() for entry in sorted(self.files, key=lambda f: f.path)],
+        }
 
     @property
     def manifest_sha256(self) -> str:
@@ -226,7 +248,12 @@ class JobPack:
 
     def to_json(self) -> dict[str, Any]:
         """Return the `pack` part of job.json."""
-        return {**self.manifest(), "facts": to_json(self.facts), "findings": to_json(self.findings), "manifest_sha256": self.manifest_sha256}
+        return {
+            **self.manifest(),
+            "facts": to_json(self.facts),
+            "findings": to_json(self.findings),
+            "manifest_sha256": self.manifest_sha256,
+        }
 
 
 @dataclass(frozen=True)

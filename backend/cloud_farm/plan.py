@@ -131,7 +131,9 @@ def plan(
     """
     scene = pack.facts.scene(job.scene)
     _check_names(job, scene)
-    frames = only or FrameRange.parse(job.frames, scene=(scene.frame_start, scene.frame_end, scene.frame_step))
+    frames = only or FrameRange.parse(
+        job.frames, scene=(scene.frame_start, scene.frame_end, scene.frame_step)
+    )
     chunks = _chunks(job, frames, _slots(profile), revision)
     settings = _settings(job, pack, scene, profile, allow_scripts=allow_scripts)
     document = {
@@ -148,12 +150,23 @@ def plan(
     }
     content = json.dumps(document, indent=1, ensure_ascii=False).encode()
     tasks = _tasks(document, hashlib.sha256(content).hexdigest(), chunks, profile, tools)
-    return RenderPlan(job_id, revision, document, content, chunks, tasks, min(_slots(profile), max(1, len(chunks))), job.priority)
+    return RenderPlan(
+        job_id,
+        revision,
+        document,
+        content,
+        chunks,
+        tasks,
+        min(_slots(profile), max(1, len(chunks))),
+        job.priority,
+    )
 
 
 def read_chunks(document: Mapping[str, Any]) -> tuple[Chunk, ...]:
     """Return the chunks of a stored plan."""
-    return tuple(Chunk(str(c["id"]), c["camera"], FrameRange.parse(str(c["frames"]))) for c in document["chunks"])
+    return tuple(
+        Chunk(str(c["id"]), c["camera"], FrameRange.parse(str(c["frames"]))) for c in document["chunks"]
+    )
 
 
 def restore_plan(content: bytes, profile: FarmProfile, *, tools: Toolchain, priority: int = 50) -> RenderPlan:
@@ -161,24 +174,44 @@ def restore_plan(content: bytes, profile: FarmProfile, *, tools: Toolchain, prio
     document = json.loads(content)
     chunks = read_chunks(document)
     tasks = _tasks(document, hashlib.sha256(content).hexdigest(), chunks, profile, tools)
-    return RenderPlan(str(document["job"]), int(document["revision"]), document, content, chunks, tasks, min(_slots(profile), max(1, len(chunks))), priority)
+    return RenderPlan(
+        str(document["job"]),
+        int(document["revision"]),
+        document,
+        content,
+        chunks,
+        tasks,
+        min(_slots(profile), max(1, len(chunks))),
+        priority,
+    )
 
 
 def output_template(job: RenderJob, scene: SceneInfo) -> str:
     """Return the name template of the main images: the last part of the landing path, else of the scene's output."""
     template = name_template(job.landing or scene.output, job.title)
-    return re.sub(r"\.(png|jpe?g|exr|tiff?|webp|bmp|tga|hdr|dpx|jp2|avi|mp4|mkv|mov|webm)(?=#*$)", "", template, flags=re.IGNORECASE)
+    return re.sub(
+        r"\.(png|jpe?g|exr|tiff?|webp|bmp|tga|hdr|dpx|jp2|avi|mp4|mkv|mov|webm)(?=#*$)",
+        "",
+        template,
+        flags=re.IGNORECASE,
+    )
 
 
 def _check_names(job: RenderJob, scene: SceneInfo) -> None:
     for camera in job.cameras:
         if camera not in scene.cameras:
-            raise InvalidJobError(f"Scene '{scene.name}' has no camera '{camera}'. It has: {_names(scene.cameras)}.")
+            raise InvalidJobError(
+                f"Scene '{scene.name}' has no camera '{camera}'. It has: {_names(scene.cameras)}."
+            )
     for layer in job.view_layers:
         if layer not in scene.view_layers:
-            raise InvalidJobError(f"Scene '{scene.name}' has no view layer '{layer}'. It has: {_names(scene.view_layers)}.")
+            raise InvalidJobError(
+                f"Scene '{scene.name}' has no view layer '{layer}'. It has: {_names(scene.view_layers)}."
+            )
     if not job.cameras and scene.active_camera is None and not scene.marker_cameras:
-        raise InvalidJobError(f"Scene '{scene.name}' has no active camera. Set one in Scene properties, or choose one with --camera (the scene has: {_names(scene.cameras)}).")
+        raise InvalidJobError(
+            f"Scene '{scene.name}' has no active camera. Set one in Scene properties, or choose one with --camera (the scene has: {_names(scene.cameras)})."
+        )
 
 
 def _names(names: tuple[str, ...]) -> str:
@@ -193,7 +226,10 @@ def _chunks(job: RenderJob, frames: FrameRange, slots: int, revision: int) -> tu
     size = job.chunk_size or _auto_chunk_size(len(frames), slots)
     cameras: tuple[str | None, ...] = job.cameras or (None,)
     parts = [(camera, part) for camera in cameras for part in frames.chunks(size)]
-    return tuple(Chunk(f"r{revision}c{number:05d}", camera, part) for number, (camera, part) in enumerate(parts, start=1))
+    return tuple(
+        Chunk(f"r{revision}c{number:05d}", camera, part)
+        for number, (camera, part) in enumerate(parts, start=1)
+    )
 
 
 def _auto_chunk_size(frames: int, slots: int) -> int:
@@ -201,10 +237,19 @@ def _auto_chunk_size(frames: int, slots: int) -> int:
     return max(1, min(_LARGEST_CHUNK, -(-frames // (slots * 4))))
 
 
-def _settings(job: RenderJob, pack: JobPack | PackSummary, scene: SceneInfo, profile: FarmProfile, *, allow_scripts: bool) -> dict[str, Any]:
+def _settings(
+    job: RenderJob,
+    pack: JobPack | PackSummary,
+    scene: SceneInfo,
+    profile: FarmProfile,
+    *,
+    allow_scripts: bool,
+) -> dict[str, Any]:
     device = profile.gpu.device if job.device == "auto" else job.device
     if not device:
-        raise InvalidJobError(f"Farm '{profile.name}' does not say what it renders on. Set gpu.device in its profile, or choose --device.")
+        raise InvalidJobError(
+            f"Farm '{profile.name}' does not say what it renders on. Set gpu.device in its profile, or choose --device."
+        )
     return {
         "scene_file": pack.scene,
         "scene": job.scene,
@@ -212,7 +257,8 @@ def _settings(job: RenderJob, pack: JobPack | PackSummary, scene: SceneInfo, pro
         "engine": job.engine,
         "device": device,
         "device_with_cpu": job.device_with_cpu,
-        "format": job.file_format or ("PNG" if scene.file_format in MOVIE_FORMATS or scene.is_movie else None),
+        "format": job.file_format
+        or ("PNG" if scene.file_format in MOVIE_FORMATS or scene.is_movie else None),
         "percentage": job.percentage,
         "samples": job.samples,
         "seed": job.seed,
@@ -228,7 +274,9 @@ def _limits(job: RenderJob, profile: FarmProfile) -> dict[str, Any]:
         "frame_seconds": job.frame_seconds or profile.limits.frame_seconds,
         "frame_tries": job.retries,
         "cost_cap": job.cost_cap,
-        "price_per_hour": None if profile.price_per_gpu_hour is None else profile.price_per_gpu_hour * profile.gpu.count,
+        "price_per_hour": None
+        if profile.price_per_gpu_hour is None
+        else profile.price_per_gpu_hour * profile.gpu.count,
         "log_bytes": profile.limits.log_bytes,
         "visibility_s": profile.visibility_s,
         "umask": profile.volume.umask,
@@ -237,13 +285,38 @@ def _limits(job: RenderJob, profile: FarmProfile) -> dict[str, Any]:
 
 def _render_hash(settings: Mapping[str, Any], manifest_sha256: str, tools: Toolchain) -> str:
     """Hash everything that changes pixels or files; never frames, chunking, limits, farm or comment."""
-    return sha256_json({"manifest": manifest_sha256, "scripts": dict(tools.scripts), "blender": tools.major_minor, "settings": dict(settings)})
+    return sha256_json(
+        {
+            "manifest": manifest_sha256,
+            "scripts": dict(tools.scripts),
+            "blender": tools.major_minor,
+            "settings": dict(settings),
+        }
+    )
 
 
-def _tasks(document: Mapping[str, Any], plan_sha256: str, chunks: tuple[Chunk, ...], profile: FarmProfile, tools: Toolchain) -> tuple[PlannedTask, ...]:
+def _tasks(
+    document: Mapping[str, Any],
+    plan_sha256: str,
+    chunks: tuple[Chunk, ...],
+    profile: FarmProfile,
+    tools: Toolchain,
+) -> tuple[PlannedTask, ...]:
     root = profile.volume.mount_path
     script = PurePosixPath(root) / JobLayout(str(document["job"])).scripts / "run_attempt.py"
-    head = (*tools.supervisor, str(script), "--root", root, "--job", str(document["job"]), "--revision", str(document["revision"]), "--task")
+    head = (
+        *tools.supervisor,
+        str(script),
+        "--root",
+        root,
+        "--job",
+        str(document["job"]),
+        "--revision",
+        str(document["revision"]),
+        "--task",
+    )
     scripts = ("--allow-scripts",) if document["settings"]["allow_scripts"] else ()
     tail = ("--plan-sha256", plan_sha256, *scripts, "--", *tools.launcher)
-    return tuple(PlannedTask(task, (*head, task, *tail)) for task in (PREPARE, *(chunk.id for chunk in chunks)))
+    return tuple(
+        PlannedTask(task, (*head, task, *tail)) for task in (PREPARE, *(chunk.id for chunk in chunks))
+    )

@@ -135,7 +135,9 @@ def local_preset() -> dict[str, Any]:
     }
 
 
-def load_profile(farm: str, *, environ: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None) -> FarmProfile:
+def load_profile(
+    farm: str, *, environ: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
+) -> FarmProfile:
     """Read a farm's profile with every layer on top of the other.
 
     Args:
@@ -148,7 +150,10 @@ def load_profile(farm: str, *, environ: Mapping[str, str] | None = None, flags: 
     environ = os.environ if environ is None else environ
     data, origins = _layers(farm, environ)
     profile = _build(data, origins, where=f"Farm profile '{farm}'")
-    for values, origin in (_environment(profile, environ), ({k: v for k, v in (flags or {}).items() if v is not None}, "flag")):
+    for values, origin in (
+        _environment(profile, environ),
+        ({k: v for k, v in (flags or {}).items() if v is not None}, "flag"),
+    ):
         if values:
             profile = profile.with_values(values, origin=origin)
     _check(profile)
@@ -157,7 +162,11 @@ def load_profile(farm: str, *, environ: Mapping[str, str] | None = None, flags: 
 
 def profile_names(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """List every farm that has a profile, `local` first."""
-    found = {path.stem for folder, _ in _folders(os.environ if environ is None else environ) for path in sorted(folder.glob("*.yaml"))}
+    found = {
+        path.stem
+        for folder, _ in _folders(os.environ if environ is None else environ)
+        for path in sorted(folder.glob("*.yaml"))
+    }
     return ("local", *sorted(found - {"local"}))
 
 
@@ -168,7 +177,9 @@ def _layers(farm: str, environ: Mapping[str, str]) -> tuple[dict[str, Any], dict
         data.setdefault("name", path.stem)
         return data, {key: str(path) for key, _ in _flatten(data)}
     if not _NAME.fullmatch(farm):
-        raise ProfileError(f"'{farm}' is not a farm's name: use letters, digits, '-' and '_', or the path of a YAML file.")
+        raise ProfileError(
+            f"'{farm}' is not a farm's name: use letters, digits, '-' and '_', or the path of a YAML file."
+        )
     data: dict[str, Any] = local_preset() if farm == "local" else {}
     origins: dict[str, str] = {}
     found = farm == "local"
@@ -180,7 +191,9 @@ def _layers(farm: str, environ: Mapping[str, str]) -> tuple[dict[str, Any], dict
             origins.update({key: f"{origin} {path}" for key, _ in _flatten(layer)})
             found = True
     if not found:
-        raise ProfileError(f"There is no farm '{farm}'. Known farms: {', '.join(profile_names(environ))}. A profile is one YAML file: {_folders(environ)[-1][0] / (farm + '.yaml')}")
+        raise ProfileError(
+            f"There is no farm '{farm}'. Known farms: {', '.join(profile_names(environ))}. A profile is one YAML file: {_folders(environ)[-1][0] / (farm + '.yaml')}"
+        )
     data.setdefault("name", farm)
     return data, origins
 
@@ -241,9 +254,15 @@ def _build(data: Mapping[str, Any], origins: Mapping[str, str], *, where: str) -
 def _check(profile: FarmProfile) -> None:
     problems = (
         (_NAME.fullmatch(profile.name) is not None, f"'{profile.name}' is not a farm's name."),
-        (profile.gpu.device in ("", *DEVICES) and profile.gpu.device != "auto", f"gpu.device '{profile.gpu.device}' is none of {', '.join(DEVICES[1:])}."),
+        (
+            profile.gpu.device in ("", *DEVICES) and profile.gpu.device != "auto",
+            f"gpu.device '{profile.gpu.device}' is none of {', '.join(DEVICES[1:])}.",
+        ),
         (profile.limits.workers is None or profile.limits.workers >= 1, "limits.workers must be at least 1."),
-        (bool(profile.volume.mount_path), "volume.mount_path is missing: it says where the farm's volume is."),
+        (
+            bool(profile.volume.mount_path),
+            "volume.mount_path is missing: it says where the farm's volume is.",
+        ),
         (0 <= profile.volume.umask <= 0o777, "volume.umask goes from 0 to 0777."),
         (profile.visibility_s >= 0, "visibility_s can't be negative."),
     )
@@ -273,7 +292,10 @@ def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 def _nest(data: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return `data` with dotted keys of the typed sections replaced."""
-    result = {key: dict(value) if key in _SECTIONS and isinstance(value, dict) else value for key, value in data.items()}
+    result = {
+        key: dict(value) if key in _SECTIONS and isinstance(value, dict) else value
+        for key, value in data.items()
+    }
     for dotted, value in values.items():
         section, _, name = dotted.partition(".")
         if name and section in _SECTIONS:

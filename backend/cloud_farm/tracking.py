@@ -73,7 +73,9 @@ class Revision:
             self.document: dict[str, Any] = json.loads(content)
             self.chunks: tuple[Chunk, ...] = read_chunks(self.document)
         except (ValueError, KeyError, TypeError) as error:
-            raise SchemaError(f"The plan {where} is damaged or was edited by hand ({error}).", path=where) from error
+            raise SchemaError(
+                f"The plan {where} is damaged or was edited by hand ({error}).", path=where
+            ) from error
         self.by_id = {chunk.id: chunk for chunk in self.chunks}
 
 
@@ -111,10 +113,19 @@ class JobTracker:
         self._watch = FolderWatch(store)
         self._slugs: dict[str, str | None] = {}
         self._ends: set[str] = set()
+        self._since = 0.0
         self._open_attempts: set[str] = set()
 
-    def refresh(self, revisions: tuple[int, ...]) -> tuple[Published, ...]:
-        """Read new plans, records and ends of attempts; returns the records that are new."""
+    def refresh(self, revisions: tuple[int, ...], *, since: float = 0.0) -> tuple[Published, ...]:
+        """Read new plans, records and ends of attempts; returns the records that are new.
+
+        Args:
+            since: Failures before this moment (volume's clock) count no more: the job was retried then.
+        """
+        if since > self._since:
+            self._since = since
+            self.failures.clear()
+            self.reasons.clear()
         for number in revisions:
             if number not in self.revisions:
                 self._add_revision(number)
@@ -169,13 +180,20 @@ class JobTracker:
         return Published(number, self._slugs[match["slug"]], int(match["frame"]), entry.mtime)
 
     def _read_attempts(self) -> None:
-        names = [entry.name for entry in self._store.list(self.layout.attempts)]
-        ends = {name.removesuffix(".end.json") for name in names if name.endswith(".end.json")}
-        starts = {name.removesuffix(".start.json") for name in names if name.endswith(".start.json")}
-        for attempt in sorted(ends - self._ends):
-            self._read_end(attempt)
-        self._ends |= ends
-        self._open_attempts = starts - ends
+        entries = self._store.list(self.layout.attempts)
+        ends = {
+            entry.name.removesuffix(".end.json"): entry.mtime
+            for entry in entries
+            if entry.name.endswith(".end.json")
+        }
+        starts = {
+            entry.name.removesuffix(".start.json") for entry in entries if entry.name.endswith(".start.json")
+        }
+        for attempt in sorted(ends.keys() - self._ends, key=lambda name: ends[name]):
+            if ends[attempt] >= self._since:
+                self._read_end(attempt)
+        self._ends |= ends.keys()
+        self._open_attempts = starts - ends.keys()
 
     def _read_end(self, attempt: str) -> None:
         end = self._read_json(self.layout.attempts / f"{attempt}.end.json")
@@ -186,7 +204,10 @@ class JobTracker:
             if final and end.get("reason"):
                 self.reasons.append(str(end["reason"]))
             return
-        listed = {(item.get("camera"), int(item["frame"])): str(item.get("message", "")) for item in end.get("failed", ())}
+        listed = {
+            (item.get("camera"), int(item["frame"])): str(item.get("message", ""))
+            for item in end.get("failed", ())
+        }
         if final and end.get("cause") not in (None, 12):
             listed.update({(chunk.camera, frame): str(end.get("reason", "")) for frame in chunk.frames})
         for key, message in listed.items():
@@ -203,7 +224,14 @@ class JobTracker:
                 last = {}
         if "frame" not in last:
             return None
-        return RunningFrame(attempt, attempt.rsplit(".", 1)[0], last.get("camera"), int(last["frame"]), last.get("sample"), last.get("samples"))
+        return RunningFrame(
+            attempt,
+            attempt.rsplit(".", 1)[0],
+            last.get("camera"),
+            int(last["frame"]),
+            last.get("sample"),
+            last.get("samples"),
+        )
 
     def log_tail(self, attempt: str) -> str:
         """Return the last few kilobytes of an attempt's log; empty while there is none."""

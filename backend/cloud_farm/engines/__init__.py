@@ -104,7 +104,9 @@ def open_engine(profile: FarmProfile) -> Engine:
     """
     kind = ENGINES.get(profile.engine)
     if kind is None:
-        raise ProfileError(f"Farm '{profile.name}' names the engine '{profile.engine}', which this version doesn't have. It has: {', '.join(ENGINES)}.")
+        raise ProfileError(
+            f"Farm '{profile.name}' names the engine '{profile.engine}', which this version doesn't have. It has: {', '.join(ENGINES)}."
+        )
     module = importlib.import_module(f".{kind.module}", __name__)
     engine: Engine = module.open_engine(profile)
     return engine

@@ -54,7 +54,9 @@ class Store(Protocol):
             HashMismatchError: The bytes are not those of `sha256`; `target` is untouched.
         """
 
-    def put(self, source: Path | bytes, path: PurePosixPath, *, sha256: str | None = None, if_absent: bool = False) -> bool:
+    def put(
+        self, source: Path | bytes, path: PurePosixPath, *, sha256: str | None = None, if_absent: bool = False
+    ) -> bool:
         """Publish a file under its final name at once, whole and verified.
 
         Returns:
@@ -101,7 +103,9 @@ def open_store(profile: FarmProfile) -> Store:
     """
     kind = STORES.get(profile.store)
     if kind is None:
-        raise ProfileError(f"Farm '{profile.name}' names the store '{profile.store}', which this version doesn't have. It has: {', '.join(STORES)}.")
+        raise ProfileError(
+            f"Farm '{profile.name}' names the store '{profile.store}', which this version doesn't have. It has: {', '.join(STORES)}."
+        )
     module = importlib.import_module(f".{kind.module}", __name__)
     store: Store = module.open_store(profile)
     return store
