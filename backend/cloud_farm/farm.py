@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,23 +11,21 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from . import history
+from .control import JobControl
 from .engines import Engine, open_engine
-from .errors import InvalidJobError, JobBusyError, JobNotFoundError, StoreError
+from .errors import InvalidJobError, JobNotFoundError, StoreError
 from .events import CancelToken, Listener, Stage, ignore
 from .frames import FrameRange
-from .job import SCHEMA, Finding, JobDocument, RenderJob, parse_job
-from .json_data import require_schema
+from .job import Finding, JobDocument, RenderJob, parse_job
 from .landing import Landing, check_landing, default_fetch_folder
 from .layout import JOBS, JobLayout, is_job_id
 from .platform import user_folders
-from .plan import RenderPlan, Toolchain, restore_plan
+from .plan import RenderPlan
 from .profile import FarmProfile, load_profile
 from .status import JobStatus, JobSummary, StatusReader
 from .stores import Store, open_store
 
 _POLL_SECONDS = 0.5
-_OVERRIDES = ("samples", "percentage", "seed", "engine", "file_format", "device", "view_layers")
 
 
 @dataclass(frozen=True)
@@ -219,11 +215,7 @@ class Farm:
 
     def cancel(self, job_id: str) -> None:
         """Stop a job; frames that are finished stay. Idempotent."""
-        self.document(job_id)
-        if history.last_control(history.read_history(self.store, job_id)) != history.CANCELLED:
-            history.append_event(self.store, job_id, history.CANCELLED)
-        self.store.put(b"cancelled\n", JobLayout(job_id).stop)
-        self.engine.cancel(job_id)
+        self._control(job_id).cancel()
 
     def pause(self, job_id: str) -> None:
         """Let frames that render end, then stop until `resume`.
@@ -231,10 +223,7 @@ class Farm:
         Raises:
             InvalidJobError: The job is not one that runs.
         """
-        self._require_state(job_id, ("queued", "rendering"), "paused")
-        history.append_event(self.store, job_id, history.PAUSED)
-        self.store.put(b"paused\n", JobLayout(job_id).stop)
-        self.engine.pause(job_id)
+        self._control(job_id).pause(self.status(job_id))
 
     def resume(self, job_id: str) -> None:
         """Go on with a paused job, or with one whose runner died.
@@ -242,15 +231,7 @@ class Farm:
         Raises:
             InvalidJobError: There is nothing to resume.
         """
-        status = self.status(job_id)
-        if status.state != "paused" and not status.stalled:
-            raise InvalidJobError(
-                f"Job {job_id} is {status.state}; only a paused job can be resumed."
-                + (f" Try: cloud-farm retry {job_id}" if status.state in ("failed", "cancelled") else "")
-            )
-        self._clear_stop(job_id)
-        history.append_event(self.store, job_id, history.RESUMED)
-        self.engine.submit(self._stored_plan(job_id))
+        self._control(job_id).resume(self.status(job_id))
 
     def retry(
         self,
@@ -261,30 +242,27 @@ class Farm:
         force: bool = False,
         allow_scripts: bool = False,
     ) -> int:
-        """Render again what is missing, or chosen frames as a new revision.
+        """Render again what is missing, or (with `force` or overrides) chosen frames as a new revision.
 
         Args:
-            frames: With `force` or overrides: which frames; None takes all.
-            overrides: RenderJob fields with other values (samples, percentage, seed, engine, device, …).
-            force: Render the frames again although they are done.
+            frames: Which frames the new revision renders; None takes all.
+            overrides: RenderJob fields with other values; None values are left out.
 
         Returns:
             The revision that runs now.
 
         Raises:
             JobBusyError: Something of the job still runs.
-            InvalidJobError: An override that a revision can't change, or nothing is missing.
+            InvalidJobError: Nothing is missing, or an override that needs a new pack.
         """
-        document = self.document(job_id)
-        require_schema({"schema": document.schema}, SCHEMA, where=str(JobLayout(job_id).job_json))
-        if self.engine.status(job_id).running:
-            raise JobBusyError(
-                f"Job {job_id} still runs. Wait for it, or stop it first with: cloud-farm cancel {job_id}"
-            )
         chosen = {key: value for key, value in (overrides or {}).items() if value is not None}
-        if not force and not chosen:
-            return self._retry_missing(job_id, frames)
-        return self._new_revision(document, frames, chosen, allow_scripts=allow_scripts)
+        if force or chosen:
+            return self._control(job_id).new_revision(frames, chosen, allow_scripts=allow_scripts)
+        if frames is not None:
+            raise InvalidJobError(
+                "A plain retry renders all that is missing. To render chosen frames again, add --force."
+            )
+        return self._control(job_id).retry_missing(self.status(job_id))
 
     def delete(self, job_id: str) -> None:
         """Move a job to the volume's trash and forget it. Its landed frames stay.
@@ -363,90 +341,8 @@ class Farm:
         created = datetime.datetime.fromisoformat(self.document(job_id).created).timestamp()
         return Landing(self.store, job_id, folder, created=created)
 
-    def _require_state(self, job_id: str, states: tuple[str, ...], verb: str) -> None:
-        state = self.status(job_id).state
-        if state not in states:
-            raise InvalidJobError(f"Job {job_id} is {state}; it can't be {verb}.")
-
-    def _clear_stop(self, job_id: str) -> None:
-        self.store.trash(JobLayout(job_id).stop, job_id=job_id)
-
-    def _retry_missing(self, job_id: str, frames: FrameRange | None) -> int:
-        status = self.status(job_id)
-        if frames is not None:
-            raise InvalidJobError(
-                "A plain retry renders all that is missing. To render chosen frames again, add --force."
-            )
-        if status.frames_done == status.frames_total:
-            raise InvalidJobError(
-                f"Job {job_id} has all its {status.frames_total} frames. To render some again: cloud-farm retry {job_id} --frames … --force"
-            )
-        self._clear_stop(job_id)
-        # What failed before counts no more: the markers hold the count of tries.
-        self.store.trash(JobLayout(job_id).folder / "markers", job_id=job_id)
-        stored = self._stored_plan(job_id)
-        history.append_event(self.store, job_id, history.RETRIED, revision=stored.revision)
-        self.engine.submit(stored)
-        return stored.revision
-
-    def _new_revision(
-        self,
-        document: JobDocument,
-        frames: FrameRange | None,
-        overrides: Mapping[str, Any],
-        *,
-        allow_scripts: bool,
-    ) -> int:
-        from .submission import publish_plan, replanned, resolve_profile
-
-        for key in overrides:
-            if key not in _OVERRIDES:
-                raise InvalidJobError(
-                    f"A new revision can't change '{key}'; it can change {', '.join(_OVERRIDES)}. Submit the scene again instead."
-                )
-        launcher, info = self._blender()
-        job = dataclasses.replace(document.job, **overrides)
-        submitted = history.revisions(history.read_history(self.store, document.id))
-        revision = max(submitted, default=0) + 1
-        scripts = self._stored_scripts(document.id, max(submitted, default=1))
-        planned = replanned(
-            job,
-            document,
-            resolve_profile(self.profile, info),
-            info,
-            launcher,
-            scripts=scripts,
-            revision=revision,
-            only=frames,
-            allow_scripts=allow_scripts,
-        )
-        self._clear_stop(document.id)
-        publish_plan(planned, self.store)
-        self.engine.submit(planned)
-        return revision
-
-    def _stored_plan(self, job_id: str) -> RenderPlan:
-        """The newest revision's plan as it was submitted, ready to run again here."""
-        from .submission import resolve_profile
-
-        revision = max(history.revisions(history.read_history(self.store, job_id)), default=1)
-        launcher, info = self._blender()
-        tools = Toolchain(info.version, _python(), launcher.argv, self._stored_scripts(job_id, revision))
-        return restore_plan(
-            self._plan_bytes(job_id, revision), resolve_profile(self.profile, info), tools=tools
-        )
-
-    def _plan_bytes(self, job_id: str, revision: int) -> bytes:
-        return self.store.read(JobLayout(job_id).plan(revision))
-
-    def _stored_scripts(self, job_id: str, revision: int) -> Mapping[str, str]:
-        return dict(json.loads(self._plan_bytes(job_id, revision))["scripts"])
-
-    def _blender(self) -> tuple[Any, Any]:
-        from .blender import find_blender, probe
-
-        launcher = find_blender(self.profile.blender or None)
-        return launcher, probe(launcher)
+    def _control(self, job_id: str) -> JobControl:
+        return JobControl(self.store, self.engine, self.profile, self.document(job_id))
 
     def _note_path(self, job_id: str) -> Path:
         return user_folders().state / "jobs" / f"{job_id}.json"
@@ -458,7 +354,3 @@ class Farm:
             json.dumps({"schema": 1, "job": job_id, "farm": self.profile.name, "landing": str(landing)}),
             encoding="utf-8",
         )
-
-
-def _python() -> tuple[str, ...]:
-    return (sys.executable,)

@@ -180,6 +180,10 @@ def _layers(farm: str, environ: Mapping[str, str]) -> tuple[dict[str, Any], dict
         raise ProfileError(
             f"'{farm}' is not a farm's name: use letters, digits, '-' and '_', or the path of a YAML file."
         )
+    return _named_layers(farm, environ)
+
+
+def _named_layers(farm: str, environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     data: dict[str, Any] = local_preset() if farm == "local" else {}
     origins: dict[str, str] = {}
     found = farm == "local"

@@ -17,9 +17,9 @@ from typing import Any
 
 from . import history
 from .blender import BlenderInfo, Launcher, find_blender, probe
+from .control import publish_plan
 from .errors import InvalidJobError, StoreError
 from .events import FindingFound, Listener, Stage, Transfer, ignore
-from .frames import FrameRange
 from .job import SCHEMA, Finding, JobPack, RenderJob, new_job_id
 from .json_data import to_json
 from .landing import landing_folder
@@ -150,41 +150,6 @@ def send(ready: Prepared, store: Store, *, on_event: Listener = ignore) -> None:
         store.put(content, layout.scripts / name)
     _send_assets(ready.pack, store, on_event)
     publish_plan(ready.plan, store)
-
-
-def publish_plan(planned: RenderPlan, store: Store) -> None:
-    """Write a revision's plan and the event that makes it run."""
-    layout = JobLayout(planned.job_id)
-    store.put(planned.content, layout.plan(planned.revision), if_absent=True)
-    history.append_event(
-        store, planned.job_id, history.SUBMITTED, revision=planned.revision, plan_sha256=planned.sha256
-    )
-
-
-def replanned(
-    job: RenderJob,
-    document: Any,
-    profile: FarmProfile,
-    info: BlenderInfo,
-    launcher: Launcher,
-    *,
-    scripts: Mapping[str, str],
-    revision: int,
-    only: FrameRange | None,
-    allow_scripts: bool,
-) -> RenderPlan:
-    """Plan a further revision of a job that is on the volume, with the scripts that were sent with it."""
-    tools = Toolchain(info.version, (sys.executable,), launcher.argv, scripts)
-    return plan(
-        job,
-        document.pack,
-        profile,
-        document.id,
-        tools=tools,
-        revision=revision,
-        only=only,
-        allow_scripts=allow_scripts,
-    )
 
 
 def _send_assets(packed: JobPack, store: Store, on_event: Listener) -> None:

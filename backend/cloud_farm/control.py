@@ -1,0 +1,172 @@
+"""What people do to a job that is on the farm: cancel, pause, resume, retry."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from . import history
+from .engines import Engine
+from .errors import InvalidJobError, JobBusyError
+from .frames import FrameRange
+from .job import SCHEMA, JobDocument
+from .json_data import require_schema
+from .layout import JobLayout
+from .plan import RenderPlan, Toolchain, plan, restore_plan
+from .profile import FarmProfile
+from .status import JobStatus
+from .stores import Store
+
+OVERRIDES = ("samples", "percentage", "seed", "engine", "file_format", "device", "view_layers")
+"""RenderJob fields that a further revision may change: those that need no new pack."""
+
+
+class JobControl:
+    """Changes one job. The volume's events say what was wanted; the engine carries it out."""
+
+    def __init__(self, store: Store, engine: Engine, profile: FarmProfile, document: JobDocument) -> None:
+        self._store = store
+        self._engine = engine
+        self._profile = profile
+        self._document = document
+        self._job_id = document.id
+        self._layout = JobLayout(document.id)
+
+    def cancel(self) -> None:
+        """Stop the job; frames that are finished stay. Idempotent."""
+        if history.last_control(self._history()) != history.CANCELLED:
+            history.append_event(self._store, self._job_id, history.CANCELLED)
+        self._store.put(b"cancelled\n", self._layout.stop)
+        self._engine.cancel(self._job_id)
+
+    def pause(self, status: JobStatus) -> None:
+        """Let frames that render end, then stop until `resume`."""
+        if status.state == "paused":
+            return
+        if status.state not in ("queued", "rendering"):
+            raise InvalidJobError(
+                f"Job {self._job_id} is {status.state}; only a job that runs can be paused."
+            )
+        history.append_event(self._store, self._job_id, history.PAUSED)
+        self._store.put(b"paused\n", self._layout.stop)
+        self._engine.pause(self._job_id)
+
+    def resume(self, status: JobStatus) -> None:
+        """Go on with a paused job, or with one whose runner died."""
+        if status.state != "paused" and not status.stalled:
+            over = status.state in ("failed", "cancelled")
+            hint = f" Render what is missing with: cloud-farm retry {self._job_id}" if over else ""
+            raise InvalidJobError(
+                f"Job {self._job_id} is {status.state}; only a paused job can be resumed.{hint}"
+            )
+        self._clear_stop()
+        history.append_event(self._store, self._job_id, history.RESUMED)
+        self._engine.submit(self._stored_plan())
+
+    def retry_missing(self, status: JobStatus) -> int:
+        """Render every frame that is missing, as the same revision; returns that revision.
+
+        Raises:
+            JobBusyError: Something of the job runs.
+            InvalidJobError: Nothing is missing.
+        """
+        self._require_still()
+        if status.frames_done == status.frames_total:
+            raise InvalidJobError(
+                f"Job {self._job_id} has all its {status.frames_total} frames."
+                f" To render some again: cloud-farm retry {self._job_id} --frames … --force"
+            )
+        self._clear_stop()
+        # What failed before counts no more: the markers hold the count of tries.
+        self._store.trash(self._layout.folder / "markers", job_id=self._job_id)
+        stored = self._stored_plan()
+        history.append_event(self._store, self._job_id, history.RETRIED, revision=stored.revision)
+        self._engine.submit(stored)
+        return stored.revision
+
+    def new_revision(
+        self, frames: FrameRange | None, overrides: Mapping[str, Any], *, allow_scripts: bool = False
+    ) -> int:
+        """Render chosen frames again, with other values if wanted; returns the new revision.
+
+        Raises:
+            JobBusyError: Something of the job runs.
+            InvalidJobError: An override that needs a new pack, or frames that the job does not have.
+        """
+        self._require_still()
+        self._check_overrides(overrides)
+        submitted = history.revisions(self._history())
+        revision = max(submitted, default=0) + 1
+        profile, tools = self._tools(max(submitted, default=1))
+        job = dataclasses.replace(self._document.job, **overrides)
+        planned = plan(
+            job, self._document.pack, profile, self._job_id,
+            tools=tools, revision=revision, only=self._frames_of_job(frames), allow_scripts=allow_scripts,
+        )  # fmt: skip
+        self._clear_stop()
+        publish_plan(planned, self._store)
+        self._engine.submit(planned)
+        return revision
+
+    def _check_overrides(self, overrides: Mapping[str, Any]) -> None:
+        require_schema({"schema": self._document.schema}, SCHEMA, where=str(self._layout.job_json))
+        for key in overrides:
+            if key not in OVERRIDES:
+                raise InvalidJobError(
+                    f"A new revision can't change '{key}'; it can change {', '.join(OVERRIDES)}."
+                    " Submit the scene again instead."
+                )
+
+    def _frames_of_job(self, frames: FrameRange | None) -> FrameRange | None:
+        scene = self._document.pack.facts.scene(self._document.job.scene)
+        span = (scene.frame_start, scene.frame_end, scene.frame_step)
+        known = FrameRange.parse(self._document.job.frames, scene=span)
+        strangers = [frame for frame in frames or () if frame not in known]
+        if strangers:
+            raise InvalidJobError(
+                f"Job {self._job_id} has the frames {known}; {FrameRange.of(strangers)} is not among them."
+                " Submit the scene again for more frames."
+            )
+        return frames
+
+    def _require_still(self) -> None:
+        if self._engine.status(self._job_id).running:
+            raise JobBusyError(
+                f"Job {self._job_id} still runs. Wait for it, or stop it first with: cloud-farm cancel {self._job_id}"
+            )
+
+    def _history(self) -> tuple[history.JobEvent, ...]:
+        return history.read_history(self._store, self._job_id)
+
+    def _clear_stop(self) -> None:
+        self._store.trash(self._layout.stop, job_id=self._job_id)
+
+    def _stored_plan(self) -> RenderPlan:
+        """The newest revision's plan as it was submitted, ready to run again."""
+        revision = max(history.revisions(self._history()), default=1)
+        profile, tools = self._tools(revision)
+        content = self._store.read(self._layout.plan(revision))
+        return restore_plan(content, profile, tools=tools, priority=self._document.job.priority)
+
+    def _tools(self, revision: int) -> tuple[FarmProfile, Toolchain]:
+        """What this computer runs a revision with: its Blender, and the scripts as they were sent."""
+        from .blender import find_blender, probe
+        from .submission import resolve_profile
+
+        launcher = find_blender(self._profile.blender or None)
+        info = probe(launcher)
+        scripts = json.loads(self._store.read(self._layout.plan(revision)))["scripts"]
+        tools = Toolchain(info.version, (sys.executable,), launcher.argv, dict(scripts))
+        return resolve_profile(self._profile, info), tools
+
+
+def publish_plan(planned: RenderPlan, store: Store) -> None:
+    """Write a revision's plan and, last, the event that makes it run."""
+    layout = JobLayout(planned.job_id)
+    store.put(planned.content, layout.plan(planned.revision), if_absent=True)
+    history.append_event(
+        store, planned.job_id, history.SUBMITTED, revision=planned.revision, plan_sha256=planned.sha256
+    )
