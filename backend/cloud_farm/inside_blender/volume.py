@@ -1,0 +1,246 @@
+"""The farm's volume as the machines that render see it: paths, safe writing, progress lines, exit codes.
+
+Standard library only. `cloud_farm/layout.py` has the same path rules for the side that submits; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import sys
+import time
+import unicodedata
+import uuid
+from pathlib import Path
+from typing import Any
+
+OK = 0
+UNHANDLED = 10
+NO_DEVICE = 11
+SOME_FAILED = 12
+OUTPUT = 13
+DEVICE_ERROR = 16
+NEVER = 78
+STOPPED = 143
+
+CAUSE_FRAMES = 12
+CAUSE_FILE_MISSING = 14
+CAUSE_SCENE = 15
+CAUSE_HASH = 17
+CAUSE_COST = 18
+
+BLOCK = 500
+PROGRESS = '{"cloud_farm":'
+"""Each progress line begins so; everything else in a log is Blender's own talk."""
+
+
+class JobPaths:
+    """The paths of one revision of one job, as files of this machine."""
+
+    def __init__(self, root: str | Path, job: str, revision: int, *, visibility_s: float = 0.0) -> None:
+        self.root = Path(root)
+        self.visibility_s = visibility_s
+        self.job = job
+        self.revision = revision
+        self.assets = self.root / "cloud-farm" / "assets"
+        self.job_dir = self.root / "cloud-farm" / "jobs" / job
+        self.job_json = self.job_dir / "job.json"
+        self.plan = self.job_dir / "plans" / f"{revision}.json"
+        self.scripts = self.job_dir / "scripts"
+        self.scene = self.job_dir / "scene"
+        self.scene_ready = self.job_dir / "scene.ready"
+        self.stop = self.job_dir / "control" / "stop"
+        self.markers = self.job_dir / "markers"
+        self.attempts = self.job_dir / "attempts"
+
+    def frames(self, frame: int) -> Path:
+        """Folder of the frame's files."""
+        return self.job_dir / "frames" / f"r{self.revision}" / block_of(frame)
+
+    def record(self, slug: str, frame: int) -> Path:
+        """The frame's record."""
+        return self._records(frame) / f"{slug}.{frame_text(frame)}.json"
+
+    def claim(self, slug: str, frame: int) -> Path:
+        """Who holds this publishes the frame."""
+        return self._records(frame) / f"{slug}.{frame_text(frame)}.claim"
+
+    def marker(self, slug: str, frame: int, attempt: str) -> Path:
+        """Present while an attempt renders the frame, and after it failed or died there."""
+        return self.markers / f"{slug}.{frame_text(frame)}.{attempt}"
+
+    def log(self, attempt: str) -> Path:
+        """The attempt's log."""
+        return self.job_dir / "logs" / f"{attempt}.log"
+
+    def attempt_start(self, attempt: str) -> Path:
+        """Who runs the attempt, since when."""
+        return self.attempts / f"{attempt}.start.json"
+
+    def attempt_end(self, attempt: str) -> Path:
+        """How the attempt ended."""
+        return self.attempts / f"{attempt}.end.json"
+
+    def trash(self, path: Path, tag: str) -> Path:
+        """Where something of this job goes instead of being deleted."""
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        relative = path.relative_to(self.job_dir)
+        return self.root / "cloud-farm" / "trash" / day / self.job / relative.parent / f"{relative.name}.{tag}"
+
+    def _records(self, frame: int) -> Path:
+        return self.job_dir / "records" / f"r{self.revision}" / block_of(frame)
+
+
+def slugify(text: str, limit: int = 40) -> str:
+    """Make a lower-case ASCII name of letters, digits and single dashes; `x` if nothing remains."""
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")[:limit].strip("-") or "x"
+
+
+def camera_slug(camera: str | None) -> str:
+    """Name a camera in file names; `scene` when the scene decides."""
+    if not camera:
+        return "scene"
+    return f"{slugify(camera)}-{hashlib.sha256(camera.encode()).hexdigest()[:6]}"
+
+
+def frame_text(frame: int) -> str:
+    """Write a frame with six digits, its sign kept."""
+    return f"{'-' if frame < 0 else ''}{abs(frame):06d}"
+
+
+def block_of(frame: int) -> str:
+    """Name the block folder that a frame lies in."""
+    return str(frame // BLOCK)
+
+
+def parse_frames(text: str) -> list[int]:
+    """Read the canonical text of a frame set; other forms are not known here."""
+    frames: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(-?\d+)(?:-(-?\d+)(?::(\d+))?)?", part)
+        if match is None:
+            raise ValueError(f"not a canonical frame set: {text!r}")
+        first = int(match[1])
+        frames.extend(range(first, int(match[2] or first) + 1, int(match[3] or 1)))
+    return frames
+
+
+def format_frames(frames: list[int]) -> str:
+    """Write frames as single numbers and runs: short enough, and `parse_frames` reads it."""
+    parts: list[str] = []
+    ordered = sorted(set(frames))
+    start = 0
+    for index, frame in enumerate(ordered):
+        if index + 1 == len(ordered) or ordered[index + 1] != frame + 1:
+            parts.append(str(frame) if index == start else f"{ordered[start]}-{frame}")
+            start = index + 1
+    return ",".join(parts)
+
+
+def canonical_json(data: Any) -> bytes:
+    """Write JSON in the one form that is hashed."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def sha256_file(path: Path) -> str:
+    """Hash a file, 1 MiB at a time."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; ValueError if it is none."""
+    data = json.loads(path.read_bytes())
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} is not a JSON object")
+    return data
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file's bytes, every write, fsync and close checked; the name is not final until this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def write_json(path: Path, data: Any, *, exclusive: bool = False) -> bool:
+    """Publish JSON under its final name at once and whole.
+
+    Returns:
+        False when `exclusive` is set and the name was taken (it is left untouched), else True.
+    """
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
+    write_file(part, json.dumps(data, indent=1, ensure_ascii=False).encode())
+    if not exclusive:
+        os.replace(part, path)
+        return True
+    try:
+        return link_exclusive(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def link_exclusive(source: Path, target: Path) -> bool:
+    """Give a finished file a second name unless the name is taken: exactly one caller wins, on any file system."""
+    try:
+        os.link(source, target)
+        return True
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV):
+            raise
+    return _create_exclusive(source.read_bytes(), target)
+
+
+def _create_exclusive(content: bytes, target: Path) -> bool:
+    """The way of file systems without hard links; a reader may meet a half-written file and must treat it as torn."""
+    try:
+        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return False
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return True
+
+
+def to_trash(paths: JobPaths, path: Path, tag: str) -> None:
+    """Move something of the job out of the way without deleting it; absent is fine (another was faster)."""
+    target = paths.trash(path, tag)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.replace(path, target)
+    except FileNotFoundError:
+        return
+
+
+def emit(event: str, **fields: Any) -> None:
+    """Write one progress line."""
+    sys.stdout.write(json.dumps({"cloud_farm": event, **fields}, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def iso_now() -> str:
+    """Return the present moment as the contract writes it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def reach(state: str, frame: int | None = None) -> None:
+    """Stop for ever at a named state if a test asked for it (CLOUD_FARM_FAULT): it then kills a process at a proven place."""
+    wanted = os.environ.get("CLOUD_FARM_FAULT", "")
+    if wanted not in (state, f"{state}:{frame}"):
+        return
+    Path(os.environ["CLOUD_FARM_FAULT_FILE"]).write_text(f"{state} {os.getpid()}", encoding="utf-8")
+    while True:
+        time.sleep(60)
