@@ -29,10 +29,7 @@ def leave(code: int) -> None:
 
 
 def load_bpy() -> Any:
-    """Import bpy; a missing system library becomes one clear line and exit code 127's neighbour, 10."""
-    # Cycles of 4.x tells which device it rendered on only at this verbosity; 5.x ignores these.
-    os.environ.setdefault("GLOG_v", "1")
-    os.environ.setdefault("GLOG_logtostderr", "1")
+    """Import bpy; a missing system library becomes one clear line and exit code 10."""
     try:
         import bpy  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:

@@ -29,6 +29,10 @@ import volume
 from child import Child, ChildEnd, Stopper
 
 
+# Makes Cycles of Blender 4.x print what it rendered on ("Path tracing on: …"), and nothing else of its inner life.
+_CYCLES_REPORT = {"GLOG_logtostderr": "1", "GLOG_vmodule": "session=2"}
+
+
 class Refused(Exception):
     """The attempt ends before or without Blender; carries exit code and cause."""
 
@@ -200,7 +204,7 @@ def _common(attempt: Attempt) -> list[str]:
 
 def _child(attempt: Attempt, command: list[str], scratch: Path) -> Child:
     log = scratch / "blender.log"
-    environment = {**os.environ, "CLOUD_FARM_LOG": str(log), "CLOUD_FARM_SCRATCH": str(scratch), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, **_CYCLES_REPORT, "CLOUD_FARM_LOG": str(log), "CLOUD_FARM_SCRATCH": str(scratch), "PYTHONUNBUFFERED": "1"}
     return Child(command, environment, log, attempt.paths.log(attempt.id), log_bytes=int(attempt.limits["log_bytes"]))
 
 

@@ -1,0 +1,161 @@
+"""Opens the scene and makes it what the plan says: scene, camera, layers, engine, settings of the seed done right."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import PurePosixPath
+from typing import Any
+
+import bpy  # type: ignore[import-not-found,unused-ignore]
+import scene_check
+import volume
+from frame_outputs import choose_format
+
+Finding = dict[str, Any]
+_LISTED = 10
+
+
+class BadJob(Exception):
+    """Holds for every frame on every host; `cause` as in contract §4."""
+
+    def __init__(self, cause: int, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+def open_scene(paths: volume.JobPaths, settings: dict[str, Any], camera: str | None) -> tuple[Any, list[Finding]]:
+    """Open the job's scene file and apply the plan's settings.
+
+    Returns:
+        The scene to render, and what the artist should know.
+
+    Raises:
+        BadJob: Something that the plan names is not in the file, or a file is missing.
+    """
+    findings = _open_file(paths, settings)
+    _check_files(settings)
+    scene = _choose_scene(settings["scene"])
+    _set_engine(scene, settings["engine"])
+    _set_camera(scene, camera)
+    _set_layers(scene, settings["view_layers"])
+    findings += _set_output(scene, settings)
+    _set_quality(scene, settings)
+    return scene, findings
+
+
+def peak_memory() -> int | None:
+    """Return the largest memory of this process, bytes; None where the system doesn't tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(most if sys.platform == "darwin" else most * 1024)
+
+
+def _open_file(paths: volume.JobPaths, settings: dict[str, Any]) -> list[Finding]:
+    path = paths.scene / PurePosixPath(settings["scene_file"])
+    if not path.is_file():
+        raise BadJob(volume.CAUSE_FILE_MISSING, f"The scene file {settings['scene_file']} is not on the volume. Submit the job again.")
+    try:
+        bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False, use_scripts=bool(settings["allow_scripts"]))
+    except RuntimeError as error:
+        raise BadJob(volume.CAUSE_SCENE, f"Blender {bpy.app.version_string} can't open {path.name}: {str(error).strip()}") from error
+    if not bpy.app.autoexec_fail:
+        return []
+    message = f"The scene wants to run Python ({bpy.app.autoexec_fail_message}); it was not allowed to."
+    return [_finding("scripts_blocked", "warning", message, fix="If you trust the scene, submit it with --allow-scripts.")]
+
+
+def _check_files(settings: dict[str, Any]) -> None:
+    missing = scene_check.missing_files(list(settings["allowed_missing"]))
+    if missing:
+        lines = [f"{item.path} ({item.datablock})" for item in missing[:_LISTED]]
+        more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
+        raise BadJob(
+            volume.CAUSE_FILE_MISSING,
+            f"Files of the scene are missing: {'; '.join(lines)}{more}. Bring them back, or submit with --allow-missing NAME.",
+        )
+
+
+def _choose_scene(name: str | None) -> Any:
+    if name is None:
+        return bpy.context.scene
+    scene = bpy.data.scenes.get(name)
+    if scene is None:
+        raise BadJob(volume.CAUSE_SCENE, f"The file has no scene '{name}'. It has: {_names(bpy.data.scenes)}.")
+    if bpy.context.window is not None:
+        bpy.context.window.scene = scene
+    return scene
+
+
+def _set_engine(scene: Any, engine: str | None) -> None:
+    if engine is None:
+        return
+    try:
+        scene.render.engine = engine
+    except TypeError as error:
+        raise BadJob(volume.CAUSE_SCENE, f"Blender {bpy.app.version_string} has no render engine '{engine}': {error}") from error
+
+
+def _set_camera(scene: Any, camera: str | None) -> None:
+    if camera is None:
+        if scene.camera is None and not any(marker.camera for marker in scene.timeline_markers):
+            raise BadJob(volume.CAUSE_SCENE, f"Scene '{scene.name}' has no active camera. Set one in the scene, or choose one with --camera.")
+        return
+    found = next((obj for obj in scene.objects if obj.type == "CAMERA" and obj.name == camera), None)
+    if found is None:
+        cameras = [obj for obj in scene.objects if obj.type == "CAMERA"]
+        raise BadJob(volume.CAUSE_SCENE, f"Scene '{scene.name}' has no camera '{camera}'. It has: {_names(cameras)}.")
+    for marker in scene.timeline_markers:
+        marker.camera = None  # a marker would take the camera back at its frame
+    scene.camera = found
+
+
+def _set_layers(scene: Any, wanted: list[str]) -> None:
+    for name in wanted:
+        if name not in scene.view_layers:
+            raise BadJob(volume.CAUSE_SCENE, f"Scene '{scene.name}' has no view layer '{name}'. It has: {_names(scene.view_layers)}.")
+    if wanted:
+        for layer in scene.view_layers:
+            layer.use = layer.name in wanted
+
+
+def _set_output(scene: Any, settings: dict[str, Any]) -> list[Finding]:
+    try:
+        before = choose_format(scene, settings["format"])
+    except TypeError as error:
+        raise BadJob(volume.CAUSE_SCENE, f"Blender {bpy.app.version_string} can't write {settings['format']}: {error}") from error
+    render = scene.render
+    render.use_file_extension = True
+    render.use_overwrite = True
+    render.use_placeholder = False
+    if not render.use_stamp:
+        render.use_stamp_filename = False  # metadata only: it would tell the path of the scene on the farm
+    if before in ("FFMPEG", "AVI_JPEG", "AVI_RAW") and not settings["format"]:
+        return [_finding("movie_format", "warning", f"The scene writes a movie ({before}); its frames come as PNG.")]
+    return []
+
+
+def _set_quality(scene: Any, settings: dict[str, Any]) -> None:
+    render = scene.render
+    render.use_persistent_data = True
+    if settings["percentage"] is not None:
+        render.resolution_percentage = settings["percentage"]
+    threads = os.environ.get("CLOUD_FARM_THREADS")
+    if threads:
+        render.threads_mode, render.threads = "FIXED", int(threads)
+    if render.engine == "CYCLES":
+        if settings["samples"] is not None:
+            scene.cycles.samples = settings["samples"]
+        if settings["seed"] is not None:
+            scene.cycles.seed = settings["seed"]
+
+
+def _names(items: Any) -> str:
+    return ", ".join(f"'{item.name}'" for item in items) or "none"
+
+
+def _finding(code: str, severity: str, message: str, *, fix: str = "") -> Finding:
+    return {"code": code, "severity": severity, "message": message, "datablock": "", "path": "", "fix": fix}
