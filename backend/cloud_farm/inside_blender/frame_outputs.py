@@ -11,8 +11,7 @@ from typing import Any
 
 import bpy  # type: ignore[import-not-found,unused-ignore]
 
-_MOVIES = {"FFMPEG", "AVI_JPEG", "AVI_RAW"}
-_EXR = {"OPEN_EXR", "OPEN_EXR_MULTILAYER"}
+MOVIES = {"FFMPEG", "AVI_JPEG", "AVI_RAW"}
 _PNG_END = bytes.fromhex("0000000049454e44ae426082")
 
 
@@ -136,7 +135,7 @@ def choose_format(scene: Any, wanted: str | None) -> str:
     """
     settings = scene.render.image_settings
     before = str(settings.file_format)
-    target = wanted or ("PNG" if before in _MOVIES else None)
+    target = wanted or ("PNG" if before in MOVIES else None)
     if target and target != before:
         if hasattr(settings, "media_type"):  # 5.0: a format exists only inside its media type
             settings.media_type = "MULTI_LAYER_IMAGE" if target == "OPEN_EXR_MULTILAYER" else "IMAGE"

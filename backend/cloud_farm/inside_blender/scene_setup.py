@@ -10,7 +10,7 @@ from typing import Any
 import bpy  # type: ignore[import-not-found,unused-ignore]
 import scene_check
 import volume
-from frame_outputs import choose_format
+from frame_outputs import MOVIES, choose_format
 
 Finding = dict[str, Any]
 _LISTED = 10
@@ -133,8 +133,9 @@ def _set_output(scene: Any, settings: dict[str, Any]) -> list[Finding]:
     render.use_placeholder = False
     if not render.use_stamp:
         render.use_stamp_filename = False  # metadata only: it would tell the path of the scene on the farm
-    if before in ("FFMPEG", "AVI_JPEG", "AVI_RAW") and not settings["format"]:
-        return [_finding("movie_format", "warning", f"The scene writes a movie ({before}); its frames come as PNG.")]
+    if before in MOVIES:
+        message = f"The scene writes a movie ({before}); its frames come as {render.image_settings.file_format}."
+        return [_finding("movie_format", "warning", message)]
     return []
 
 
