@@ -119,7 +119,7 @@ class FrameOutputs:
     def _redirect_nodes(self) -> None:
         """Point every File Output node to the scratch folder; each keeps the last folder of its own path."""
         taken: set[str] = set()
-        for node in _file_output_nodes(self._scene):
+        for node in file_output_nodes(self._scene):
             name = _folder_name(node)
             while name in taken:
                 name += "_2"
@@ -185,7 +185,8 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _file_output_nodes(scene: Any) -> list[Any]:
+def file_output_nodes(scene: Any) -> list[Any]:
+    """Return every File Output node of the scene's compositor, those in groups too."""
     tree = getattr(scene, "compositing_node_group", None) or getattr(scene, "node_tree", None)
     return _nodes_of(tree, set()) if tree is not None else []
 

@@ -29,7 +29,7 @@ def missing_files(allowed: list[str]) -> list[MissingFile]:
     Args:
         allowed: Paths as the scene writes them, bare names, or globs of either.
     """
-    found = (MissingFile(_label(block), stored) for block, stored, path in used_files() if not _present(block, path))
+    found = (MissingFile(label(block), stored) for block, stored, path in used_files() if not present(block, path))
     return sorted({item for item in found if not is_allowed(item.path, allowed)}, key=lambda item: (item.path, item.datablock))
 
 
@@ -83,7 +83,8 @@ def _absolute(path: str, library: Any) -> str:
     return os.path.normpath(bpy.path.abspath(path, library=library))
 
 
-def _present(block: Any, path: str) -> bool:
+def present(block: Any, path: str) -> bool:
+    """Tell whether the file is there; of a sequence any frame will do."""
     found = Path(path)
     if found.exists():
         return True
@@ -98,5 +99,6 @@ def _escape(text: str) -> str:
     return "".join(f"[{c}]" if c in "[]*?" else c for c in text)
 
 
-def _label(block: Any) -> str:
+def label(block: Any) -> str:
+    """Name a datablock for people."""
     return f"{type(block).__name__} '{block.name}'"

@@ -1,0 +1,181 @@
+"""Finds a Blender on this computer, asks what it is, and runs our scripts in it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import BlenderError, BlenderTooOldError, NoBlenderError
+from .platform import user_folders
+
+SCRIPTS = Path(__file__).parent / "inside_blender"
+OLDEST = (4, 2)
+_PROBE_SECONDS = 300.0
+_TAIL = 1500
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """How a Blender is started.
+
+    Attributes:
+        argv: What stands before Blender's own arguments.
+        kind: `binary`, or `wheel` for the bpy module behind `bpy_launcher.py`.
+    """
+
+    argv: tuple[str, ...]
+    kind: str
+
+
+@dataclass(frozen=True)
+class BlenderDevice:
+    """A device that Cycles could render on."""
+
+    type: str
+    name: str
+
+
+@dataclass(frozen=True)
+class BlenderInfo:
+    """What a Blender says about itself.
+
+    Attributes:
+        version: `4.5.15`.
+    """
+
+    version: str
+    build_hash: str
+    devices: tuple[BlenderDevice, ...]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The version as numbers."""
+        return tuple(int(part) for part in re.findall(r"\d+", self.version)[:3])
+
+
+def find_blender(explicit: str | None = None, *, environ: Mapping[str, str] | None = None) -> Launcher:
+    """Choose the Blender (contract §5): explicit, CLOUD_FARM_BLENDER, PATH if new enough, the bpy wheel.
+
+    Raises:
+        NoBlenderError: There is none; says what to do.
+    """
+    environ = os.environ if environ is None else environ
+    for wanted, source in ((explicit, "--blender"), (environ.get("CLOUD_FARM_BLENDER"), "CLOUD_FARM_BLENDER")):
+        if wanted:
+            return _named(wanted, source)
+    on_path = shutil.which("blender", path=environ.get("PATH"))
+    if on_path and _is_new_enough(on_path):
+        return Launcher((on_path,), "binary")
+    if importlib.util.find_spec("bpy") is not None:
+        return Launcher((sys.executable, str(SCRIPTS / "bpy_launcher.py")), "wheel")
+    older = f" The one on the PATH ({on_path}) is older than 4.2." if on_path else ""
+    raise NoBlenderError(
+        f"No Blender was found.{older} Name one with --blender or CLOUD_FARM_BLENDER, or install Blender's Python module:"
+        " uv sync --group bpy45"
+    )
+
+
+def probe(launcher: Launcher) -> BlenderInfo:
+    """Ask a Blender for its version and devices; remembered until the program file changes.
+
+    Raises:
+        BlenderTooOldError: Older than 4.2.
+        BlenderError: It does not start.
+    """
+    cache = _cache_file(launcher)
+    data = _read_cache(cache)
+    if data is None:
+        _check_libraries(launcher)
+        data = run_script(launcher, "probe.py", [], timeout=_PROBE_SECONDS)
+        _write_cache(cache, data)
+    devices = tuple(BlenderDevice(str(kind), str(name)) for kind, names in data["devices"].items() for name in names)
+    info = BlenderInfo(str(data["version"]), str(data["build_hash"]), devices)
+    if info.numbers[:2] < OLDEST:
+        raise BlenderTooOldError(f"{launcher.argv[0]} is Blender {info.version}; Cloud Farm needs 4.2 or newer. Name another with --blender.")
+    return info
+
+
+def run_script(launcher: Launcher, script: str, arguments: Sequence[str], *, timeout: float) -> dict[str, Any]:
+    """Run a script of `inside_blender/` in a background Blender and return the JSON that it answers.
+
+    Raises:
+        BlenderError: It can't be started, takes too long, or ends without an answer; has the log's last words.
+    """
+    with tempfile.TemporaryDirectory(prefix="cloud-farm-") as folder:
+        answer, log = Path(folder) / "answer.json", Path(folder) / "blender.log"
+        command = [*launcher.argv, "-b", "--factory-startup", "--disable-autoexec", "--python-exit-code", "10"]
+        command += ["--python", str(SCRIPTS / script), "--", "--answer", str(answer), *arguments]
+        code = _run(command, log, timeout)
+        if code == 0 and answer.is_file():
+            return dict(json.loads(answer.read_text(encoding="utf-8")))
+        tail = log.read_text(encoding="utf-8", errors="replace")[-_TAIL:].strip()
+    last = tail.splitlines()[-1] if tail else "It said nothing."
+    raise BlenderError(f"Blender ({launcher.argv[0]}) failed in {script} with exit code {code}: {last}", log_tail=tail)
+
+
+def _run(command: Sequence[str], log: Path, timeout: float) -> int:
+    try:
+        with open(log, "wb") as stream:
+            return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, timeout=timeout, check=False).returncode
+    except subprocess.TimeoutExpired as error:
+        raise BlenderError(f"Blender ({command[0]}) did not answer within {timeout:g} s.") from error
+    except OSError as error:
+        raise NoBlenderError(f"{command[0]} can't be started: {error.strerror or error}. Name a Blender with --blender.") from error
+
+
+def _named(wanted: str, source: str) -> Launcher:
+    path = shutil.which(wanted) or shutil.which(str(Path(wanted).expanduser()))
+    if path is None:
+        raise NoBlenderError(f"{source} names '{wanted}', which is not a program that can be run.")
+    return Launcher((str(Path(path).absolute()),), "binary")
+
+
+def _is_new_enough(program: str) -> bool:
+    try:
+        text = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    match = re.search(r"Blender (\d+)\.(\d+)", text)
+    return match is not None and (int(match[1]), int(match[2])) >= OLDEST
+
+
+def _check_libraries(launcher: Launcher) -> None:
+    if launcher.kind == "wheel":
+        from .system_libraries import ensure_libraries
+
+        ensure_libraries()
+
+
+def _cache_file(launcher: Launcher) -> Path:
+    spec = importlib.util.find_spec("bpy") if launcher.kind == "wheel" else None
+    program = Path(spec.origin if spec is not None and spec.origin else launcher.argv[0])
+    stamp = program.stat() if program.exists() else None
+    key = json.dumps([launcher.argv, str(program), stamp and [stamp.st_mtime_ns, stamp.st_size]])
+    return user_folders().cache / "probes" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+
+
+def _read_cache(path: Path) -> dict[str, Any] | None:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return data if {"version", "build_hash", "devices"} <= data.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _write_cache(path: Path, data: Mapping[str, Any]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(data), encoding="utf-8")
+    except OSError:
+        return  # a cache that can't be written only costs the next start a second

@@ -1,0 +1,129 @@
+"""Reads a scene file for packing: facts of every scene, files that are missing, what will not render as meant."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import bpy  # type: ignore[import-not-found,unused-ignore]
+import frame_outputs
+import scene_check
+
+Finding = dict[str, str]
+
+
+def main(argv: list[str]) -> None:
+    """Open the scene file and write the answer; a file that can't be opened is an answer too."""
+    parser = argparse.ArgumentParser(prog="pack_scene")
+    parser.add_argument("--answer", required=True)
+    parser.add_argument("--scene-file", required=True)
+    options = parser.parse_args(argv)
+    answer: dict[str, Any]
+    try:
+        bpy.ops.wm.open_mainfile(filepath=options.scene_file, load_ui=False, use_scripts=False)
+    except RuntimeError as error:
+        answer = {"error": " ".join(str(error).split())}
+    else:
+        answer = {"facts": read_facts(), "files": read_files(), "findings": list(read_findings())}
+    Path(options.answer).write_text(json.dumps(answer), encoding="utf-8")
+
+
+def read_facts() -> dict[str, Any]:
+    """Return the SceneFacts of the open file."""
+    version = ".".join(str(number) for number in bpy.data.version)
+    return {"blender": version, "scenes": [scene_info(scene) for scene in bpy.data.scenes if scene.library is None], "active_scene": bpy.context.scene.name}
+
+
+def scene_info(scene: Any) -> dict[str, Any]:
+    """Return the SceneInfo of one scene."""
+    render = scene.render
+    file_format = str(render.image_settings.file_format)
+    return {
+        "name": scene.name,
+        "frame_start": scene.frame_start,
+        "frame_end": scene.frame_end,
+        "frame_step": scene.frame_step,
+        "fps": render.fps / render.fps_base,
+        "engine": render.engine,
+        "cameras": sorted(obj.name for obj in scene.objects if obj.type == "CAMERA"),
+        "active_camera": scene.camera.name if scene.camera else None,
+        "marker_cameras": sorted([m.frame, m.camera.name] for m in scene.timeline_markers if m.camera),
+        "view_layers": [layer.name for layer in scene.view_layers],
+        "resolution": list(_resolution(render)),
+        "output": render.filepath,
+        "file_format": file_format,
+        "is_movie": file_format in frame_outputs.MOVIES,
+        "has_sound": _has_sound(scene),
+        "views": [view.name for view in render.views if view.use] if render.use_multiview else [],
+        "use_compositor": bool(render.use_compositing and getattr(scene, "use_nodes", True)),
+        "file_outputs": len([node for node in frame_outputs.file_output_nodes(scene) if not node.mute]),
+    }
+
+
+def read_files() -> list[dict[str, Any]]:
+    """Return every file that a datablock reads: datablock, path as stored, absolute path, whether it is there."""
+    return [
+        {"datablock": scene_check.label(block), "stored": stored, "path": path, "present": scene_check.present(block, path)}
+        for block, stored, path in scene_check.used_files()
+    ]
+
+
+def read_findings() -> Iterator[Finding]:
+    """Yield what an artist should know before the farm renders this file."""
+    if bpy.app.autoexec_fail:
+        message = f"The scene wants to run Python ({bpy.app.autoexec_fail_message}); on the farm it will not be allowed to."
+        yield _finding("scripts_blocked", "warning", message, fix="If you trust the scene, submit it with --allow-scripts.")
+    for scene in bpy.data.scenes:
+        if scene.render.engine not in ("CYCLES", "BLENDER_WORKBENCH") and scene.library is None:
+            yield from _engine_finding(scene)
+    for name in _unbaked():
+        message = f"{name} has a simulation that is not baked to disk; frames that are rendered apart from each other will not agree."
+        yield _finding("simulation_not_baked", "warning", message, datablock=name, fix="Bake it to a disk cache before you submit.")
+
+
+def _engine_finding(scene: Any) -> Iterator[Finding]:
+    engine = scene.render.engine
+    if engine.startswith("BLENDER_EEVEE"):
+        message = f"Scene '{scene.name}' renders with EEVEE, which needs OpenGL on the machine that renders."
+        yield _finding("eevee_needs_gl", "info", message, datablock=f"Scene '{scene.name}'")
+    else:
+        message = f"Scene '{scene.name}' renders with {engine}, which the farm's Blender may not have."
+        yield _finding("engine_unknown", "warning", message, datablock=f"Scene '{scene.name}'", fix="Choose Cycles with --engine CYCLES.")
+
+
+def _unbaked() -> Iterator[str]:
+    for obj in bpy.data.objects:
+        for modifier in obj.modifiers:
+            cache = getattr(modifier, "point_cache", None)
+            if cache is not None and not (cache.is_baked or cache.use_external):
+                yield f"Object '{obj.name}'"
+                break
+
+
+def _resolution(render: Any) -> tuple[int, int]:
+    width = render.resolution_x * render.resolution_percentage // 100
+    height = render.resolution_y * render.resolution_percentage // 100
+    if render.use_border and render.use_crop_to_border:
+        width = int(render.border_max_x * width) - int(render.border_min_x * width)
+        height = int(render.border_max_y * height) - int(render.border_min_y * height)
+    return width, height
+
+
+def _has_sound(scene: Any) -> bool:
+    editor = scene.sequence_editor
+    strips = getattr(editor, "strips_all", None) or getattr(editor, "sequences_all", ()) if editor else ()
+    return any(strip.type == "SOUND" for strip in strips) or any(obj.type == "SPEAKER" for obj in scene.objects)
+
+
+def _finding(code: str, severity: str, message: str, *, datablock: str = "", path: str = "", fix: str = "") -> Finding:
+    return {"code": code, "severity": severity, "message": message, "datablock": datablock, "path": path, "fix": fix}
+
+
+if __name__ == "__main__":
+    main(sys.argv[sys.argv.index("--") + 1 :])
