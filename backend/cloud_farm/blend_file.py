@@ -104,7 +104,10 @@ def _plain(path: Path, compression: str) -> Iterator[IO[bytes]]:
         import zstandard
 
         try:
-            with open(path, "rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as stream:
+            with (
+                open(path, "rb") as raw,
+                zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as stream,
+            ):
                 yield stream  # type: ignore[misc]
         except zstandard.ZstdError as error:
             raise EOFError(str(error)) from error

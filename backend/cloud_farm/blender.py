@@ -102,7 +102,9 @@ def probe(launcher: Launcher) -> BlenderInfo:
     devices = tuple(BlenderDevice(str(kind), str(name)) for kind, names in data["devices"].items() for name in names)
     info = BlenderInfo(str(data["version"]), str(data["build_hash"]), devices)
     if info.numbers[:2] < OLDEST:
-        raise BlenderTooOldError(f"{launcher.argv[0]} is Blender {info.version}; Cloud Farm needs 4.2 or newer. Name another with --blender.")
+        raise BlenderTooOldError(
+            f"{launcher.argv[0]} is Blender {info.version}; Cloud Farm needs 4.2 or newer. Name another with --blender."
+        )
     return info
 
 
@@ -127,11 +129,15 @@ def run_script(launcher: Launcher, script: str, arguments: Sequence[str], *, tim
 def _run(command: Sequence[str], log: Path, timeout: float) -> int:
     try:
         with open(log, "wb") as stream:
-            return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, timeout=timeout, check=False).returncode
+            return subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, timeout=timeout, check=False
+            ).returncode
     except subprocess.TimeoutExpired as error:
         raise BlenderError(f"Blender ({command[0]}) did not answer within {timeout:g} s.") from error
     except OSError as error:
-        raise NoBlenderError(f"{command[0]} can't be started: {error.strerror or error}. Name a Blender with --blender.") from error
+        raise NoBlenderError(
+            f"{command[0]} can't be started: {error.strerror or error}. Name a Blender with --blender."
+        ) from error
 
 
 def _named(wanted: str, source: str) -> Launcher:

@@ -47,9 +47,7 @@ class JobControl:
         if status.state == "paused":
             return
         if status.state not in ("queued", "rendering"):
-            raise InvalidJobError(
-                f"Job {self._job_id} is {status.state}; only a job that runs can be paused."
-            )
+            raise InvalidJobError(f"Job {self._job_id} is {status.state}; only a job that runs can be paused.")
         history.append_event(self._store, self._job_id, history.PAUSED)
         self._store.put(b"paused\n", self._layout.stop)
         self._engine.pause(self._job_id)
@@ -59,9 +57,7 @@ class JobControl:
         if status.state != "paused" and not status.stalled:
             over = status.state in ("failed", "cancelled")
             hint = f" Render what is missing with: cloud-farm retry {self._job_id}" if over else ""
-            raise InvalidJobError(
-                f"Job {self._job_id} is {status.state}; only a paused job can be resumed.{hint}"
-            )
+            raise InvalidJobError(f"Job {self._job_id} is {status.state}; only a paused job can be resumed.{hint}")
         self._clear_stop()
         history.append_event(self._store, self._job_id, history.RESUMED)
         self._engine.submit(self._stored_plan())

@@ -19,8 +19,8 @@ from .frames import FrameRange
 from .job import Finding, JobDocument, RenderJob, parse_job
 from .landing import Landing, check_landing, default_fetch_folder
 from .layout import JOBS, JobLayout, is_job_id
-from .platform import user_folders
 from .plan import RenderPlan
+from .platform import user_folders
 from .profile import FarmProfile, load_profile
 from .status import JobStatus, JobSummary, StatusReader
 from .stores import Store, open_store
@@ -70,9 +70,7 @@ class Farm:
         return self.engine.check()
 
     @contextmanager
-    def prepare(
-        self, job: RenderJob, *, allow_scripts: bool = False, on_event: Listener = ignore
-    ) -> Iterator[Any]:
+    def prepare(self, job: RenderJob, *, allow_scripts: bool = False, on_event: Listener = ignore) -> Iterator[Any]:
         """Pack and plan a job and send nothing: what `--dry-run` and `plan` show. Yields a `submission.Prepared`.
 
         Raises:
@@ -82,15 +80,11 @@ class Farm:
 
         with (
             self._scene_file(job) as scene_file,
-            prepared(
-                job, self.profile, scene_file=scene_file, allow_scripts=allow_scripts, on_event=on_event
-            ) as ready,
+            prepared(job, self.profile, scene_file=scene_file, allow_scripts=allow_scripts, on_event=on_event) as ready,
         ):
             yield ready
 
-    def submit(
-        self, job: RenderJob, *, allow_scripts: bool = False, on_event: Listener = ignore
-    ) -> Submission:
+    def submit(self, job: RenderJob, *, allow_scripts: bool = False, on_event: Listener = ignore) -> Submission:
         """Pack, send and start a job; after this nothing of ours need run.
 
         Raises:
@@ -104,23 +98,15 @@ class Farm:
             check_landing(ready.landing)
             send(ready, self.store, on_event=on_event)
             self._remember(ready.plan.job_id, ready.landing)
-            on_event(
-                Stage("submitting", f"{ready.plan.frame_count} frames in {len(ready.plan.chunks)} chunks")
-            )
+            on_event(Stage("submitting", f"{ready.plan.frame_count} frames in {len(ready.plan.chunks)} chunks"))
             self.engine.submit(ready.plan)
-            return Submission(
-                ready.plan.job_id, ready.plan.revision, ready.plan, ready.findings, ready.landing
-            )
+            return Submission(ready.plan.job_id, ready.plan.revision, ready.plan, ready.findings, ready.landing)
 
     # -- look -------------------------------------------------------------------------------------------------------
 
     def jobs(self) -> tuple[JobSummary, ...]:
         """List every job on the volume, newest first."""
-        found = [
-            self._summary(entry.name)
-            for entry in self.store.list(JOBS)
-            if entry.is_dir and is_job_id(entry.name)
-        ]
+        found = [self._summary(entry.name) for entry in self.store.list(JOBS) if entry.is_dir and is_job_id(entry.name)]
         return tuple(sorted(found, key=lambda job: (job.created, job.id), reverse=True))
 
     def find(self, text: str) -> str:
@@ -283,15 +269,11 @@ class Farm:
         """Return the jobs that were created longer ago than `age`, by the volume's clock, and that are over."""
         before = datetime.datetime.fromtimestamp(self.store.server_time(), datetime.UTC) - age
         limit = before.strftime("%Y-%m-%dT%H:%M:%SZ")
-        return tuple(
-            job for job in self.jobs() if job.created < limit and job.state in ("done", "failed", "cancelled")
-        )
+        return tuple(job for job in self.jobs() if job.created < limit and job.state in ("done", "failed", "cancelled"))
 
     # -- frames -----------------------------------------------------------------------------------------------------
 
-    def fetch(
-        self, job_id: str, *, target: Path | None = None, on_event: Listener = ignore
-    ) -> tuple[Path, int]:
+    def fetch(self, job_id: str, *, target: Path | None = None, on_event: Listener = ignore) -> tuple[Path, int]:
         """Land every finished frame; returns the folder and the number of frames that are there."""
         landing = self._landing(job_id, target)
         status = self._reader(job_id).read(on_event=on_event, landing=landing)
@@ -319,9 +301,7 @@ class Farm:
             yield mirror_scene(self.store, PurePosixPath(job.scene_file), Path(folder))
 
     def _reader(self, job_id: str) -> StatusReader:
-        return StatusReader(
-            self.store, self.engine, self.document(job_id), landing=self.landing_folder(job_id)
-        )
+        return StatusReader(self.store, self.engine, self.document(job_id), landing=self.landing_folder(job_id))
 
     def _summary(self, job_id: str) -> JobSummary:
         try:

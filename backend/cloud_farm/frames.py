@@ -54,9 +54,7 @@ class FrameRange:
         """
         chosen: set[int] = set()
         for part in text.replace("\u2212", "-").replace("\u2013", "-").split(","):
-            values = (
-                _scene_frames(scene, text) if part.strip().lower() == "scene" else _part_frames(part, text)
-            )
+            values = _scene_frames(scene, text) if part.strip().lower() == "scene" else _part_frames(part, text)
             if len(values) + len(chosen) > MAX_FRAMES and len(chosen.union(values)) > MAX_FRAMES:
                 raise _too_many(len(chosen.union(values)), text)
             chosen.update(values)

@@ -61,9 +61,7 @@ def read_history(store: Store, job_id: str, *, known: tuple[JobEvent, ...] = ())
     return _without_second_submits([events[seq] for seq in sorted(events)])
 
 
-def append_event(
-    store: Store, job_id: str, kind: str, *, revision: int = 0, plan_sha256: str = ""
-) -> JobEvent:
+def append_event(store: Store, job_id: str, kind: str, *, revision: int = 0, plan_sha256: str = "") -> JobEvent:
     """Write an event under the next free number, taken by exclusive create.
 
     The number itself is reserved first, so that two writers of different kinds can't share it.
@@ -120,9 +118,7 @@ def user_name() -> str:
 
 
 def _next_seq(store: Store, job_id: str) -> int:
-    taken = [
-        int(entry.name[:8]) for entry in store.list(JobLayout(job_id).events) if entry.name[:8].isdigit()
-    ]
+    taken = [int(entry.name[:8]) for entry in store.list(JobLayout(job_id).events) if entry.name[:8].isdigit()]
     return max(taken, default=0) + 1
 
 

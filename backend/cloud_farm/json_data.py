@@ -23,9 +23,7 @@ _EXTRA = "extra"
 def to_json(value: Any) -> Any:
     """Turn dataclasses, tuples and mappings into plain JSON data; unknown fields of the source come back."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        known = {
-            f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value) if f.name != _EXTRA
-        }
+        known = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value) if f.name != _EXTRA}
         return {**dict(getattr(value, _EXTRA, {})), **known}
     if isinstance(value, (list, tuple)):
         return [to_json(item) for item in value]
@@ -54,9 +52,7 @@ def from_json(cls: type[T], data: Any, *, where: str) -> T:
         if name in data:
             values[name] = _value(hints[name], data[name], where=f"{where}: {name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise SchemaError(
-                f"{where} lacks the field '{name}'. It is damaged or was edited by hand.", path=where
-            )
+            raise SchemaError(f"{where} lacks the field '{name}'. It is damaged or was edited by hand.", path=where)
     if _EXTRA in hints:
         values[_EXTRA] = {key: item for key, item in data.items() if key not in fields}
     return cls(**values)
@@ -73,9 +69,7 @@ def load_json(raw: bytes, *, where: str) -> dict[str, Any]:
     try:
         data = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise SchemaError(
-            f"{where} is not JSON ({error}). It is damaged or was edited by hand.", path=where
-        ) from error
+        raise SchemaError(f"{where} is not JSON ({error}). It is damaged or was edited by hand.", path=where) from error
     if not isinstance(data, dict) or not isinstance(data.get("schema"), int) or data["schema"] < 1:
         raise SchemaError(f"{where} has no schema number. It is damaged or not ours.", path=where)
     return data
@@ -124,20 +118,14 @@ def _tuple(args: tuple[Any, ...], data: Any, *, where: str) -> tuple[Any, ...]:
     if len(data) != len(args):
         raise _wrong(f"a list of {len(args)}", data, where)
     return tuple(
-        _value(hint, item, where=f"{where}[{i}]")
-        for i, (hint, item) in enumerate(zip(args, data, strict=True))
+        _value(hint, item, where=f"{where}[{i}]") for i, (hint, item) in enumerate(zip(args, data, strict=True))
     )
 
 
 def _scalar(hint: Any, data: Any, *, where: str) -> Any:
     if hint is Any:
         return data
-    if (
-        hint is float
-        and isinstance(data, (int, float))
-        and not isinstance(data, bool)
-        and math.isfinite(data)
-    ):
+    if hint is float and isinstance(data, (int, float)) and not isinstance(data, bool) and math.isfinite(data):
         return float(data)
     if (
         isinstance(data, hint)
@@ -146,9 +134,7 @@ def _scalar(hint: Any, data: Any, *, where: str) -> Any:
     ):
         return data
     raise _wrong(
-        {str: "text", int: "a whole number", float: "a number", bool: "true or false"}.get(
-            hint, hint.__name__
-        ),
+        {str: "text", int: "a whole number", float: "a number", bool: "true or false"}.get(hint, hint.__name__),
         data,
         where,
     )

@@ -102,11 +102,7 @@ class Landing:
     def _land_file(self, revision: int, frame: int, item: FileRecord) -> Path:
         relative = safe_relative(item.path)
         target = self._choose(relative, item)
-        if (
-            self._landed.get(str(target)) == item.sha256
-            and target.is_file()
-            and target.stat().st_size == item.bytes
-        ):
+        if self._landed.get(str(target)) == item.sha256 and target.is_file() and target.stat().st_size == item.bytes:
             return target
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -84,7 +84,9 @@ def _check_file(scene_file: Path, launcher: Launcher) -> None:
     check_whole(scene_file, header)
 
 
-def _with_known(traced: list[TracedFile], files: Iterable[Any], project: Path) -> tuple[list[TracedFile], list[Finding]]:
+def _with_known(
+    traced: list[TracedFile], files: Iterable[Any], project: Path
+) -> tuple[list[TracedFile], list[Finding]]:
     """Add files that Blender knows and the tracer missed, where their relative path keeps working; else say so."""
     have = {item.source.resolve() for item in traced} | {(project / item.path).resolve() for item in traced}
     added: dict[str, TracedFile] = {}
@@ -97,7 +99,9 @@ def _with_known(traced: list[TracedFile], files: Iterable[Any], project: Path) -
             relative = path.relative_to(project).as_posix()
             added[relative] = TracedFile(path, relative)
         else:
-            message = f"{item['datablock']} reads {item['stored']}, which could not be packed; the farm will not have it."
+            message = (
+                f"{item['datablock']} reads {item['stored']}, which could not be packed; the farm will not have it."
+            )
             fix = "Make the path relative (File > External Data), or pack the file into the .blend."
             findings.append(Finding("dependency_not_packed", "error", message, item["datablock"], item["stored"], fix))
     return sorted([*traced, *added.values()], key=lambda item: item.path), findings
@@ -143,6 +147,8 @@ def _packed(item: TracedFile) -> PackedFile:
     except OSError as error:
         raise PackingError(f"{item.source} can't be read: {error.strerror or error}.") from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise PackingError(f"{item.source} changed while it was packed. Submit again when nothing writes to it any more.")
+        raise PackingError(
+            f"{item.source} changed while it was packed. Submit again when nothing writes to it any more."
+        )
     mode = 0o755 if before.st_mode & 0o111 else 0o644
     return PackedFile(item.path, item.source, before.st_size, digest.hexdigest(), mode)

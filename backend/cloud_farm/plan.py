@@ -131,9 +131,7 @@ def plan(
     """
     scene = pack.facts.scene(job.scene)
     _check_names(job, scene)
-    frames = only or FrameRange.parse(
-        job.frames, scene=(scene.frame_start, scene.frame_end, scene.frame_step)
-    )
+    frames = only or FrameRange.parse(job.frames, scene=(scene.frame_start, scene.frame_end, scene.frame_step))
     chunks = _chunks(job, frames, _slots(profile), revision)
     settings = _settings(job, pack, scene, profile, allow_scripts=allow_scripts)
     document = {
@@ -164,9 +162,7 @@ def plan(
 
 def read_chunks(document: Mapping[str, Any]) -> tuple[Chunk, ...]:
     """Return the chunks of a stored plan."""
-    return tuple(
-        Chunk(str(c["id"]), c["camera"], FrameRange.parse(str(c["frames"]))) for c in document["chunks"]
-    )
+    return tuple(Chunk(str(c["id"]), c["camera"], FrameRange.parse(str(c["frames"]))) for c in document["chunks"])
 
 
 def restore_plan(content: bytes, profile: FarmProfile, *, tools: Toolchain, priority: int = 50) -> RenderPlan:
@@ -200,9 +196,7 @@ def output_template(job: RenderJob, scene: SceneInfo) -> str:
 def _check_names(job: RenderJob, scene: SceneInfo) -> None:
     for camera in job.cameras:
         if camera not in scene.cameras:
-            raise InvalidJobError(
-                f"Scene '{scene.name}' has no camera '{camera}'. It has: {_names(scene.cameras)}."
-            )
+            raise InvalidJobError(f"Scene '{scene.name}' has no camera '{camera}'. It has: {_names(scene.cameras)}.")
     for layer in job.view_layers:
         if layer not in scene.view_layers:
             raise InvalidJobError(
@@ -227,8 +221,7 @@ def _chunks(job: RenderJob, frames: FrameRange, slots: int, revision: int) -> tu
     cameras: tuple[str | None, ...] = job.cameras or (None,)
     parts = [(camera, part) for camera in cameras for part in frames.chunks(size)]
     return tuple(
-        Chunk(f"r{revision}c{number:05d}", camera, part)
-        for number, (camera, part) in enumerate(parts, start=1)
+        Chunk(f"r{revision}c{number:05d}", camera, part) for number, (camera, part) in enumerate(parts, start=1)
     )
 
 
@@ -257,8 +250,7 @@ def _settings(
         "engine": job.engine,
         "device": device,
         "device_with_cpu": job.device_with_cpu,
-        "format": job.file_format
-        or ("PNG" if scene.file_format in MOVIE_FORMATS or scene.is_movie else None),
+        "format": job.file_format or ("PNG" if scene.file_format in MOVIE_FORMATS or scene.is_movie else None),
         "percentage": job.percentage,
         "samples": job.samples,
         "seed": job.seed,
@@ -317,6 +309,4 @@ def _tasks(
     )
     scripts = ("--allow-scripts",) if document["settings"]["allow_scripts"] else ()
     tail = ("--plan-sha256", plan_sha256, *scripts, "--", *tools.launcher)
-    return tuple(
-        PlannedTask(task, (*head, task, *tail)) for task in (PREPARE, *(chunk.id for chunk in chunks))
-    )
+    return tuple(PlannedTask(task, (*head, task, *tail)) for task in (PREPARE, *(chunk.id for chunk in chunks)))

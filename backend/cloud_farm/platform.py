@@ -43,9 +43,7 @@ def user_folders(environ: Mapping[str, str] | None = None, *, system: str = sys.
         return UserFolders(roaming, local, local / "state", local / "cache")
     if system == "darwin":
         support = Path.home() / "Library" / "Application Support" / "cloud-farm"
-        return UserFolders(
-            support, support, support / "state", Path.home() / "Library" / "Caches" / "cloud-farm"
-        )
+        return UserFolders(support, support, support / "state", Path.home() / "Library" / "Caches" / "cloud-farm")
     return UserFolders(
         _xdg(environ, "XDG_CONFIG_HOME", ".config"),
         _xdg(environ, "XDG_DATA_HOME", ".local/share"),

@@ -297,8 +297,7 @@ def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 def _nest(data: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return `data` with dotted keys of the typed sections replaced."""
     result = {
-        key: dict(value) if key in _SECTIONS and isinstance(value, dict) else value
-        for key, value in data.items()
+        key: dict(value) if key in _SECTIONS and isinstance(value, dict) else value for key, value in data.items()
     }
     for dotted, value in values.items():
         section, _, name = dotted.partition(".")

@@ -140,9 +140,7 @@ class StatusReader:
 
     def _refresh(self) -> None:
         self._history = history.read_history(self._store, self._document.id, known=self._history)
-        fresh = self._tracker.refresh(
-            history.revisions(self._history), since=history.last_retry(self._history)
-        )
+        fresh = self._tracker.refresh(history.revisions(self._history), since=history.last_retry(self._history))
         self._unlanded.extend(fresh)
 
     @property
@@ -233,29 +231,23 @@ class StatusReader:
             for f in self._tracker.failures.values()
             if self._final_failure((f.camera, f.frame))
         ]
-        tasks = [
-            task.message for task in engine.tasks if task.message and task.phase in ("failed", "backing_off")
-        ]
-        return tuple(
-            dict.fromkeys(text for text in (*frames, *self._tracker.reasons, *tasks, message) if text)
-        )
+        tasks = [task.message for task in engine.tasks if task.message and task.phase in ("failed", "backing_off")]
+        return tuple(dict.fromkeys(text for text in (*frames, *self._tracker.reasons, *tasks, message) if text))
 
     def _rate(self) -> float | None:
+        """Frames a second: over the last frames, and from the start while there are only a few."""
         since = history.last_retry(self._history)
-        times = sorted(found.at for found in self._tracker.published.values() if found.at >= since)[
-            -_RATE_WINDOW:
-        ]
-        if len(times) < 2:
+        times = sorted(found.at for found in self._tracker.published.values() if found.at >= since)
+        if not times:
             return None
-        now = self._store.server_time() if self._running else times[-1]
-        span = max(now, times[-1]) - times[0]
-        return (len(times) - 1) / span if span > 0 else None
+        begin, count = (since, len(times)) if len(times) <= _RATE_WINDOW else (times[-_RATE_WINDOW], _RATE_WINDOW - 1)
+        end = max(self._store.server_time(), times[-1]) if self._running else times[-1]
+        return count / (end - begin) if end > begin else None
 
     def _land(self, landing: Landing, on_event: Listener) -> None:
         """Land every new frame; one that can't be landed is told and does not stop the others."""
         newest = {
-            (found.camera, found.frame): found.revision
-            for found in sorted(self._unlanded, key=lambda f: f.revision)
+            (found.camera, found.frame): found.revision for found in sorted(self._unlanded, key=lambda f: f.revision)
         }
         for found in self._unlanded:
             if newest[found.camera, found.frame] != found.revision:

@@ -143,9 +143,7 @@ def send(ready: Prepared, store: Store, *, on_event: Listener = ignore) -> None:
     layout = JobLayout(ready.plan.job_id)
     _check_space(ready, store)
     if not store.put(_job_json(ready), layout.job_json, if_absent=True):
-        raise StoreError(
-            f"The volume has a job {ready.plan.job_id} already. Submit again: a new id is drawn."
-        )
+        raise StoreError(f"The volume has a job {ready.plan.job_id} already. Submit again: a new id is drawn.")
     for name, content in own_scripts().items():
         store.put(content, layout.scripts / name)
     _send_assets(ready.pack, store, on_event)
@@ -206,11 +204,7 @@ def _job_findings(job: RenderJob, packed: JobPack, planned: RenderPlan) -> list[
                 fix=f"Make the movie afterwards: cloud-farm fetch {planned.job_id} --encode",
             )
         )
-    if (
-        job.landing
-        and "#" not in PurePosixPath(job.landing.replace("\\", "/")).name
-        and not job.landing.endswith("/")
-    ):
+    if job.landing and "#" not in PurePosixPath(job.landing.replace("\\", "/")).name and not job.landing.endswith("/"):
         template = planned.document["settings"]["template"]
         found.append(
             Finding(

@@ -73,9 +73,7 @@ class Revision:
             self.document: dict[str, Any] = json.loads(content)
             self.chunks: tuple[Chunk, ...] = read_chunks(self.document)
         except (ValueError, KeyError, TypeError) as error:
-            raise SchemaError(
-                f"The plan {where} is damaged or was edited by hand ({error}).", path=where
-            ) from error
+            raise SchemaError(f"The plan {where} is damaged or was edited by hand ({error}).", path=where) from error
         self.by_id = {chunk.id: chunk for chunk in self.chunks}
 
 
@@ -182,13 +180,9 @@ class JobTracker:
     def _read_attempts(self) -> None:
         entries = self._store.list(self.layout.attempts)
         ends = {
-            entry.name.removesuffix(".end.json"): entry.mtime
-            for entry in entries
-            if entry.name.endswith(".end.json")
+            entry.name.removesuffix(".end.json"): entry.mtime for entry in entries if entry.name.endswith(".end.json")
         }
-        starts = {
-            entry.name.removesuffix(".start.json") for entry in entries if entry.name.endswith(".start.json")
-        }
+        starts = {entry.name.removesuffix(".start.json") for entry in entries if entry.name.endswith(".start.json")}
         for attempt in sorted(ends.keys() - self._ends, key=lambda name: ends[name]):
             if ends[attempt] >= self._since:
                 self._read_end(attempt)
@@ -205,8 +199,7 @@ class JobTracker:
                 self.reasons.append(str(end["reason"]))
             return
         listed = {
-            (item.get("camera"), int(item["frame"])): str(item.get("message", ""))
-            for item in end.get("failed", ())
+            (item.get("camera"), int(item["frame"])): str(item.get("message", "")) for item in end.get("failed", ())
         }
         if final and end.get("cause") not in (None, 12):
             listed.update({(chunk.camera, frame): str(end.get("reason", "")) for frame in chunk.frames})

@@ -28,9 +28,7 @@ FACTS = SceneFacts("4.5.15", (SCENE,), "Scene")
 
 
 def make_pack(*files: PackedFile) -> JobPack:
-    return JobPack(
-        "shot.blend", files or (PackedFile("shot.blend", Path("shot.blend"), 3, "ab" * 32),), FACTS
-    )
+    return JobPack("shot.blend", files or (PackedFile("shot.blend", Path("shot.blend"), 3, "ab" * 32),), FACTS)
 
 
 def job_json(**changes: Any) -> dict[str, Any]:
@@ -123,9 +121,7 @@ def test_record_needs_files() -> None:
         parse_record(json.dumps({**record, "files": []}).encode(), where="r")
 
 
-@pytest.mark.parametrize(
-    "title", ["Shot 010", "émile/../x", "-rf", "", "日本", "a" * 300, "x\n{{workflow.name}}"]
-)
+@pytest.mark.parametrize("title", ["Shot 010", "émile/../x", "-rf", "", "日本", "a" * 300, "x\n{{workflow.name}}"])
 def test_job_ids_are_safe_whatever_the_title(title: str) -> None:
     job_id = new_job_id(title, today=datetime.date(2026, 11, 23))
     assert is_job_id(job_id)

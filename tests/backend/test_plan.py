@@ -17,18 +17,14 @@ from cloud_farm.profile import FarmProfile, Gpu, Limits, Volume
 from .test_job import FACTS, SCENE, make_pack
 
 TOOLS = Toolchain("4.5.15", ("python3",), ("blender",), {"render_chunk.py": "00", "run_attempt.py": "11"})
-PROFILE = FarmProfile(
-    "local", volume=Volume(mount_path="/farm"), gpu=Gpu(device="cpu"), limits=Limits(workers=2)
-)
+PROFILE = FarmProfile("local", volume=Volume(mount_path="/farm"), gpu=Gpu(device="cpu"), limits=Limits(workers=2))
 JOB_ID = "shot-20261123-abc123"
 
 
 def planned(
     job: RenderJob | None = None, pack: JobPack | None = None, profile: FarmProfile = PROFILE, **more: Any
 ) -> RenderPlan:
-    return plan(
-        job or RenderJob("shot.blend"), pack or make_pack(), profile, JOB_ID, **{"tools": TOOLS, **more}
-    )
+    return plan(job or RenderJob("shot.blend"), pack or make_pack(), profile, JOB_ID, **{"tools": TOOLS, **more})
 
 
 def test_same_input_gives_the_same_bytes() -> None:

@@ -94,7 +94,9 @@ class LocalEngine:
         if folder.lock.is_held():
             if folder.read(folder.tasks).get("revision") == plan.revision:
                 return
-            raise JobBusyError(f"Job {plan.job_id} still runs. Wait for it, or stop it first with: cloud-farm cancel {plan.job_id}")
+            raise JobBusyError(
+                f"Job {plan.job_id} still runs. Wait for it, or stop it first with: cloud-farm cancel {plan.job_id}"
+            )
         token = secrets.token_hex(8)
         folder.write(folder.tasks, _tasks_document(plan, self._root, token))
         start_detached(
@@ -127,7 +129,9 @@ class LocalEngine:
             if isinstance(pid, int):
                 terminate(pid)
             if time.monotonic() > deadline:
-                raise EngineError(f"The processes of job {job_id} did not end within {_STOP_SECONDS:g} s (runner {pid}).")
+                raise EngineError(
+                    f"The processes of job {job_id} did not end within {_STOP_SECONDS:g} s (runner {pid})."
+                )
             time.sleep(0.2)
 
     def pause(self, job_id: str) -> None:

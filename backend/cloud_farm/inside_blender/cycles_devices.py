@@ -108,7 +108,10 @@ def reported(log: str, enabled: DeviceUse) -> DeviceUse:
 
 
 def _kind_by_name(name: str) -> str:
-    return next((kind for kind in TYPES.values() if f"({kind}" in name or name.startswith(kind)), "CPU" if "CPU" in name else "UNKNOWN")
+    return next(
+        (kind for kind in TYPES.values() if f"({kind}" in name or name.startswith(kind)),
+        "CPU" if "CPU" in name else "UNKNOWN",
+    )
 
 
 def _devices(prefs: Any, kind: str) -> list[Any] | None:

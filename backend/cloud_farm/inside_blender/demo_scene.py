@@ -15,7 +15,7 @@ import bpy  # type: ignore[import-not-found,unused-ignore]
 
 FRAMES = 24
 PALETTE = {
-    "stage": (0.80, 0.74, 0.68),
+    "stage": (0.86, 0.72, 0.60),
     "coral": (0.85, 0.19, 0.12),
     "teal": (0.02, 0.28, 0.30),
     "cream": (0.93, 0.82, 0.62),
@@ -54,14 +54,14 @@ def build(folder: Path) -> None:
 def _settings(scene: Any) -> None:
     render = scene.render
     render.engine = "CYCLES"
-    render.resolution_x, render.resolution_y, render.resolution_percentage = 640, 360, 100
+    render.resolution_x, render.resolution_y, render.resolution_percentage = 480, 270, 100
     render.image_settings.file_format = "PNG"
     render.filepath = "//frames/demo_####"
     render.fps = 24
     scene.frame_start, scene.frame_end = 1, FRAMES
-    scene.cycles.samples = 32
+    scene.cycles.samples = 12
     scene.cycles.use_adaptive_sampling = True
-    scene.cycles.max_bounces = 6
+    scene.cycles.max_bounces = 5
     scene.cycles.seed = 7
     scene.cycles.sample_clamp_indirect = 4.0
     _denoise(scene)
@@ -143,7 +143,9 @@ def _tower(image: Any) -> None:
     teal = _material("Teal", PALETTE["teal"], Roughness=0.3)
     for index, (radius, height, material) in enumerate(((1.15, 0.5, teal), (0.85, 0.7, bands), (0.5, 0.45, coral))):
         bottom = (0.0, 0.5, 1.2)[index]
-        bpy.ops.mesh.primitive_cylinder_add(vertices=96, radius=radius, depth=height, location=(0, 0, bottom + height / 2))
+        bpy.ops.mesh.primitive_cylinder_add(
+            vertices=96, radius=radius, depth=height, location=(0, 0, bottom + height / 2)
+        )
         drum = _add(f"Drum {index}", material)
         bevel = drum.modifiers.new("Bevel", "BEVEL")
         bevel.width, bevel.segments, bevel.limit_method = 0.07, 4, "ANGLE"
@@ -157,7 +159,9 @@ def _planets() -> None:
     gold = _material("Gold", PALETTE["gold"], Metallic=1.0, Roughness=0.18)
     glass = _material("Glass", (0.88, 0.97, 0.98), Roughness=0.02, IOR=1.45)
     shader = glass.node_tree.nodes["Principled BSDF"]
-    shader.inputs["Transmission Weight" if "Transmission Weight" in shader.inputs else "Transmission"].default_value = 1.0
+    shader.inputs[
+        "Transmission Weight" if "Transmission Weight" in shader.inputs else "Transmission"
+    ].default_value = 1.0
     clay = _material("Clay", PALETTE["coral"], Roughness=0.7)
     pivot = bpy.data.objects.new("Orbit", None)
     bpy.context.collection.objects.link(pivot)
@@ -212,7 +216,9 @@ def _lights() -> None:
     _area("Fill", (4.0, -6.0, 2.5), 60, 4.0, (1.0, 0.88, 0.9))
 
 
-def _area(name: str, location: tuple[float, float, float], watts: float, size: float, color: tuple[float, float, float]) -> None:
+def _area(
+    name: str, location: tuple[float, float, float], watts: float, size: float, color: tuple[float, float, float]
+) -> None:
     light = bpy.data.lights.new(name, "AREA")
     light.energy, light.size, light.color = watts, size, color
     obj = bpy.data.objects.new(name, light)
@@ -223,7 +229,7 @@ def _area(name: str, location: tuple[float, float, float], watts: float, size: f
 
 def _camera(scene: Any) -> None:
     data = bpy.data.cameras.new("Camera")
-    data.lens = 52
+    data.lens = 47
     data.dof.use_dof = True
     data.dof.focus_distance = 8.1
     data.dof.aperture_fstop = 1.6

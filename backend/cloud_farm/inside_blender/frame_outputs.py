@@ -66,7 +66,9 @@ class FrameOutputs:
             BadOutput: One is missing, can't be decoded, or has the wrong size.
         """
         main = self._main_files(frame)
-        extra = [OutputFile(path, path.relative_to(self._extra).as_posix(), "file_output") for path in _files(self._extra)]
+        extra = [
+            OutputFile(path, path.relative_to(self._extra).as_posix(), "file_output") for path in _files(self._extra)
+        ]
         for index, item in enumerate([*main, *extra]):
             check_file(item.source, self._expected_size() if index < len(main) else None)
         return [*main, *extra]
@@ -158,7 +160,9 @@ def check_file(path: Path, size: tuple[int, int] | None) -> None:
         raise BadOutput(f"{path.name} is cut short. Is the disk of the machine that renders full?")
     found = _decoded_size(path)
     if found == (0, 0):
-        raise BadOutput(f"{path.name} can't be decoded; it was not written whole. Is the disk of the machine that renders full?")
+        raise BadOutput(
+            f"{path.name} can't be decoded; it was not written whole. Is the disk of the machine that renders full?"
+        )
     if size is not None and any(abs(a - b) > 1 for a, b in zip(found, size)):
         raise BadOutput(f"{path.name} is {found[0]}x{found[1]} pixels, it should be {size[0]}x{size[1]}.")
 

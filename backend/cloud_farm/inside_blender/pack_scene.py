@@ -37,7 +37,11 @@ def main(argv: list[str]) -> None:
 def read_facts() -> dict[str, Any]:
     """Return the SceneFacts of the open file."""
     version = ".".join(str(number) for number in bpy.data.version)
-    return {"blender": version, "scenes": [scene_info(scene) for scene in bpy.data.scenes if scene.library is None], "active_scene": bpy.context.scene.name}
+    return {
+        "blender": version,
+        "scenes": [scene_info(scene) for scene in bpy.data.scenes if scene.library is None],
+        "active_scene": bpy.context.scene.name,
+    }
 
 
 def scene_info(scene: Any) -> dict[str, Any]:
@@ -69,7 +73,12 @@ def scene_info(scene: Any) -> dict[str, Any]:
 def read_files() -> list[dict[str, Any]]:
     """Return every file that a datablock reads: datablock, path as stored, absolute path, whether it is there."""
     return [
-        {"datablock": scene_check.label(block), "stored": stored, "path": path, "present": scene_check.present(block, path)}
+        {
+            "datablock": scene_check.label(block),
+            "stored": stored,
+            "path": path,
+            "present": scene_check.present(block, path),
+        }
         for block, stored, path in scene_check.used_files()
     ]
 
@@ -77,14 +86,20 @@ def read_files() -> list[dict[str, Any]]:
 def read_findings() -> Iterator[Finding]:
     """Yield what an artist should know before the farm renders this file."""
     if bpy.app.autoexec_fail:
-        message = f"The scene wants to run Python ({bpy.app.autoexec_fail_message}); on the farm it will not be allowed to."
-        yield _finding("scripts_blocked", "warning", message, fix="If you trust the scene, submit it with --allow-scripts.")
+        message = (
+            f"The scene wants to run Python ({bpy.app.autoexec_fail_message}); on the farm it will not be allowed to."
+        )
+        yield _finding(
+            "scripts_blocked", "warning", message, fix="If you trust the scene, submit it with --allow-scripts."
+        )
     for scene in bpy.data.scenes:
         if scene.render.engine not in ("CYCLES", "BLENDER_WORKBENCH") and scene.library is None:
             yield from _engine_finding(scene)
     for name in _unbaked():
         message = f"{name} has a simulation that is not baked to disk; frames that are rendered apart from each other will not agree."
-        yield _finding("simulation_not_baked", "warning", message, datablock=name, fix="Bake it to a disk cache before you submit.")
+        yield _finding(
+            "simulation_not_baked", "warning", message, datablock=name, fix="Bake it to a disk cache before you submit."
+        )
 
 
 def _engine_finding(scene: Any) -> Iterator[Finding]:
@@ -94,7 +109,13 @@ def _engine_finding(scene: Any) -> Iterator[Finding]:
         yield _finding("eevee_needs_gl", "info", message, datablock=f"Scene '{scene.name}'")
     else:
         message = f"Scene '{scene.name}' renders with {engine}, which the farm's Blender may not have."
-        yield _finding("engine_unknown", "warning", message, datablock=f"Scene '{scene.name}'", fix="Choose Cycles with --engine CYCLES.")
+        yield _finding(
+            "engine_unknown",
+            "warning",
+            message,
+            datablock=f"Scene '{scene.name}'",
+            fix="Choose Cycles with --engine CYCLES.",
+        )
 
 
 def _unbaked() -> Iterator[str]:

@@ -32,7 +32,9 @@ def main(argv: list[str]) -> int:
         volume.emit("fatal", code=volume.NEVER, cause=volume.CAUSE_HASH, message=str(error))
         return volume.NEVER
     except OSError as error:
-        volume.emit("fatal", code=volume.OUTPUT, cause=None, message=f"The scene can't be laid out on the volume: {error}")
+        volume.emit(
+            "fatal", code=volume.OUTPUT, cause=None, message=f"The scene can't be laid out on the volume: {error}"
+        )
         return volume.OUTPUT
     return volume.OK
 
@@ -58,7 +60,9 @@ def read_manifest(paths: volume.JobPaths) -> dict[str, Any]:
     """Read the pack manifest of job.json; its hash and every path are checked."""
     try:
         pack = volume.read_json(paths.job_json)["pack"]
-        entries = [{key: f[key] for key in ("path", "size", "sha256", "mode", "parts") if key in f} for f in pack["files"]]
+        entries = [
+            {key: f[key] for key in ("path", "size", "sha256", "mode", "parts") if key in f} for f in pack["files"]
+        ]
         plain = {"scene": pack["scene"], "files": sorted(entries, key=lambda entry: str(entry["path"]))}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadScene(f"job.json can't be read: {error!r}. Submit the job again.") from error
@@ -111,9 +115,13 @@ def _lay_out(paths: volume.JobPaths, entry: dict[str, Any], target: Path) -> Non
         else:
             _join(pieces, target)
     except FileNotFoundError as error:
-        raise BadScene(f"{entry['path']} is not on the volume (asset {error.filename}). Submit the job again.") from error
+        raise BadScene(
+            f"{entry['path']} is not on the volume (asset {error.filename}). Submit the job again."
+        ) from error
     if not _agrees(target, entry):
-        raise BadScene(f"{entry['path']} on the volume is not the file that was sent: its hash differs. Submit the job again.")
+        raise BadScene(
+            f"{entry['path']} on the volume is not the file that was sent: its hash differs. Submit the job again."
+        )
 
 
 def _link_or_copy(asset: Path, target: Path, mode: int) -> None:

@@ -1,7 +1,7 @@
 """Renders a chunk's frames inside Blender: each one to scratch, checked, published, recorded (contract §3, §4, design §7).
 
-    blender -b --factory-startup --disable-autoexec --python render_chunk.py -- --root R --job ID --revision N
-        --chunk C --camera CAM --attempt A --frames=TEXT
+blender -b --factory-startup --disable-autoexec --python render_chunk.py -- --root R --job ID --revision N
+    --chunk C --camera CAM --attempt A --frames=TEXT
 """
 
 from __future__ import annotations
@@ -78,7 +78,11 @@ def main(argv: list[str]) -> int:
     try:
         return render_all(chunk)
     except OSError as error:
-        return fatal(volume.OUTPUT, None, f"The frame can't be written: {error}. Is the volume full, or not writable for this user?")
+        return fatal(
+            volume.OUTPUT,
+            None,
+            f"The frame can't be written: {error}. Is the volume full, or not writable for this user?",
+        )
     finally:
         chunk.stats.close()
         chunk.outputs.clear()
@@ -113,8 +117,25 @@ def load(options: argparse.Namespace) -> Chunk:
     prefix = f"{volume.slugify(options.camera)}_" if settings["camera_prefix"] and options.camera else ""
     outputs = FrameOutputs(scene, scratch, settings["template"], prefix)
     frames = volume.parse_frames(options.frames)
-    volume.emit("scene_loaded", seconds=round(time.monotonic() - began, 3), engine=scene.render.engine, device=device and device.type)
-    return Chunk(paths, plan, options.camera or None, options.attempt, frames, scene, outputs, device, RenderLog(), StatsListener(), findings)
+    volume.emit(
+        "scene_loaded",
+        seconds=round(time.monotonic() - began, 3),
+        engine=scene.render.engine,
+        device=device and device.type,
+    )
+    return Chunk(
+        paths,
+        plan,
+        options.camera or None,
+        options.attempt,
+        frames,
+        scene,
+        outputs,
+        device,
+        RenderLog(),
+        StatsListener(),
+        findings,
+    )
 
 
 def render_all(chunk: Chunk) -> int:
@@ -180,7 +201,9 @@ def _render(chunk: Chunk, frame: int) -> tuple[list[OutputFile], cycles_devices.
         raise FrameError(f"Blender ended the render as {', '.join(result)}.")
     device = cycles_devices.reported(text, chunk.device) if chunk.device is not None else None
     if device is not None and chunk.device is not None and not _fits(device, chunk):
-        raise FrameError(f"Cycles rendered on {device.type} ({device.name}) although {chunk.device.type} was asked for.", device=True)
+        raise FrameError(
+            f"Cycles rendered on {device.type} ({device.name}) although {chunk.device.type} was asked for.", device=True
+        )
     try:
         return chunk.outputs.collect(frame), device
     except BadOutput as error:

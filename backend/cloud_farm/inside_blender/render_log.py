@@ -72,7 +72,11 @@ class StatsListener:
             return
         self._last = now
         volume.emit(
-            "sample", frame=self._frame, sample=int(match["sample"]), samples=int(match["samples"]), remaining=_remaining(text)
+            "sample",
+            frame=self._frame,
+            sample=int(match["sample"]),
+            samples=int(match["samples"]),
+            remaining=_remaining(text),
         )
 
 

@@ -138,7 +138,11 @@ def check_plan(paths: volume.JobPaths, plan_sha256: str) -> dict[str, Any]:
     except OSError as error:
         raise Refused(volume.UNHANDLED, None, f"The plan can't be read: {error}") from error
     if hashlib.sha256(content).hexdigest() != plan_sha256:
-        raise Refused(volume.NEVER, volume.CAUSE_HASH, "The plan on the volume is not the one that was submitted. Submit the job again.")
+        raise Refused(
+            volume.NEVER,
+            volume.CAUSE_HASH,
+            "The plan on the volume is not the one that was submitted. Submit the job again.",
+        )
     plan = volume.read_json(paths.plan)
     for name, sha256 in plan["scripts"].items():
         try:
@@ -146,7 +150,9 @@ def check_plan(paths: volume.JobPaths, plan_sha256: str) -> dict[str, Any]:
         except OSError as error:
             raise Refused(volume.UNHANDLED, None, f"The script {name} can't be read: {error}") from error
         if found != sha256:
-            message = f"{name} on the volume was changed after the job was submitted; it was not run. Submit the job again."
+            message = (
+                f"{name} on the volume was changed after the job was submitted; it was not run. Submit the job again."
+            )
             raise Refused(volume.NEVER, volume.CAUSE_HASH, message)
     _check_manifest(paths, plan)
     return plan
@@ -158,7 +164,9 @@ def _check_manifest(paths: volume.JobPaths, plan: dict[str, Any]) -> None:
     except prepare_job.BadScene as error:
         raise Refused(volume.NEVER, volume.CAUSE_HASH, str(error)) from error
     if manifest["manifest_sha256"] != plan["manifest_sha256"]:
-        raise Refused(volume.NEVER, volume.CAUSE_HASH, "job.json names other files than the plan. Submit the job again.")
+        raise Refused(
+            volume.NEVER, volume.CAUSE_HASH, "job.json names other files than the plan. Submit the job again."
+        )
 
 
 def _run(attempt: Attempt, stopper: Stopper) -> Outcome:
@@ -204,7 +212,13 @@ def _common(attempt: Attempt) -> list[str]:
 
 def _child(attempt: Attempt, command: list[str], scratch: Path) -> Child:
     log = scratch / "blender.log"
-    environment = {**os.environ, **_CYCLES_REPORT, "CLOUD_FARM_LOG": str(log), "CLOUD_FARM_SCRATCH": str(scratch), "PYTHONUNBUFFERED": "1"}
+    environment = {
+        **os.environ,
+        **_CYCLES_REPORT,
+        "CLOUD_FARM_LOG": str(log),
+        "CLOUD_FARM_SCRATCH": str(scratch),
+        "PYTHONUNBUFFERED": "1",
+    }
     return Child(command, environment, log, attempt.paths.log(attempt.id), log_bytes=int(attempt.limits["log_bytes"]))
 
 
@@ -245,7 +259,11 @@ def _by_exit_code(end: ChildEnd, outcome: Outcome, *, attempt: Attempt | None = 
 def _some_failed(outcome: Outcome, attempt: Attempt | None) -> Outcome:
     """Frames are missing: again, until each of them had its tries."""
     frames = ", ".join(str(item["frame"]) for item in outcome.failed)
-    reason = f"Frames failed: {frames}. {outcome.failed[-1]['message']}" if outcome.failed else "Blender left frames out without a word."
+    reason = (
+        f"Frames failed: {frames}. {outcome.failed[-1]['message']}"
+        if outcome.failed
+        else "Blender left frames out without a word."
+    )
     outcome = _with(outcome, volume.SOME_FAILED, None, reason)
     if attempt is None:
         return outcome
@@ -262,7 +280,9 @@ def _nothing_left(given_up: list[dict[str, Any]]) -> Outcome:
     if not given_up:
         return Outcome()
     frames = ", ".join(str(item["frame"]) for item in given_up)
-    return Outcome(volume.NEVER, volume.CAUSE_FRAMES, f"Frames were given up: {frames}. {given_up[-1]['message']}", failed=given_up)
+    return Outcome(
+        volume.NEVER, volume.CAUSE_FRAMES, f"Frames were given up: {frames}. {given_up[-1]['message']}", failed=given_up
+    )
 
 
 def _with(outcome: Outcome, code: int, cause: int | None, reason: str) -> Outcome:
@@ -305,7 +325,12 @@ def _cost_message(attempt: Attempt) -> str:
 
 
 def _start(attempt: Attempt) -> dict[str, Any]:
-    return {**_identity(attempt), "pid": os.getpid(), "started": attempt.started, "blender": list(attempt.options.blender)}
+    return {
+        **_identity(attempt),
+        "pid": os.getpid(),
+        "started": attempt.started,
+        "blender": list(attempt.options.blender),
+    }
 
 
 def _identity(attempt: Attempt) -> dict[str, Any]:

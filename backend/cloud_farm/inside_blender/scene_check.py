@@ -30,7 +30,9 @@ def missing_files(allowed: list[str]) -> list[MissingFile]:
         allowed: Paths as the scene writes them, bare names, or globs of either.
     """
     found = (MissingFile(label(block), stored) for block, stored, path in used_files() if not present(block, path))
-    return sorted({item for item in found if not is_allowed(item.path, allowed)}, key=lambda item: (item.path, item.datablock))
+    return sorted(
+        {item for item in found if not is_allowed(item.path, allowed)}, key=lambda item: (item.path, item.datablock)
+    )
 
 
 def is_allowed(path: str, allowed: list[str]) -> bool:

@@ -57,15 +57,22 @@ def peak_memory() -> int | None:
 def _open_file(paths: volume.JobPaths, settings: dict[str, Any]) -> list[Finding]:
     path = paths.scene / PurePosixPath(settings["scene_file"])
     if not path.is_file():
-        raise BadJob(volume.CAUSE_FILE_MISSING, f"The scene file {settings['scene_file']} is not on the volume. Submit the job again.")
+        raise BadJob(
+            volume.CAUSE_FILE_MISSING,
+            f"The scene file {settings['scene_file']} is not on the volume. Submit the job again.",
+        )
     try:
         bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False, use_scripts=bool(settings["allow_scripts"]))
     except RuntimeError as error:
-        raise BadJob(volume.CAUSE_SCENE, f"Blender {bpy.app.version_string} can't open {path.name}: {str(error).strip()}") from error
+        raise BadJob(
+            volume.CAUSE_SCENE, f"Blender {bpy.app.version_string} can't open {path.name}: {str(error).strip()}"
+        ) from error
     if not bpy.app.autoexec_fail:
         return []
     message = f"The scene wants to run Python ({bpy.app.autoexec_fail_message}); it was not allowed to."
-    return [_finding("scripts_blocked", "warning", message, fix="If you trust the scene, submit it with --allow-scripts.")]
+    return [
+        _finding("scripts_blocked", "warning", message, fix="If you trust the scene, submit it with --allow-scripts.")
+    ]
 
 
 def _check_files(settings: dict[str, Any]) -> None:
@@ -96,13 +103,18 @@ def _set_engine(scene: Any, engine: str | None) -> None:
     try:
         scene.render.engine = engine
     except TypeError as error:
-        raise BadJob(volume.CAUSE_SCENE, f"Blender {bpy.app.version_string} has no render engine '{engine}': {error}") from error
+        raise BadJob(
+            volume.CAUSE_SCENE, f"Blender {bpy.app.version_string} has no render engine '{engine}': {error}"
+        ) from error
 
 
 def _set_camera(scene: Any, camera: str | None) -> None:
     if camera is None:
         if scene.camera is None and not any(marker.camera for marker in scene.timeline_markers):
-            raise BadJob(volume.CAUSE_SCENE, f"Scene '{scene.name}' has no active camera. Set one in the scene, or choose one with --camera.")
+            raise BadJob(
+                volume.CAUSE_SCENE,
+                f"Scene '{scene.name}' has no active camera. Set one in the scene, or choose one with --camera.",
+            )
         return
     found = next((obj for obj in scene.objects if obj.type == "CAMERA" and obj.name == camera), None)
     if found is None:
@@ -116,7 +128,10 @@ def _set_camera(scene: Any, camera: str | None) -> None:
 def _set_layers(scene: Any, wanted: list[str]) -> None:
     for name in wanted:
         if name not in scene.view_layers:
-            raise BadJob(volume.CAUSE_SCENE, f"Scene '{scene.name}' has no view layer '{name}'. It has: {_names(scene.view_layers)}.")
+            raise BadJob(
+                volume.CAUSE_SCENE,
+                f"Scene '{scene.name}' has no view layer '{name}'. It has: {_names(scene.view_layers)}.",
+            )
     if wanted:
         for layer in scene.view_layers:
             layer.use = layer.name in wanted
@@ -126,7 +141,9 @@ def _set_output(scene: Any, settings: dict[str, Any]) -> list[Finding]:
     try:
         before = choose_format(scene, settings["format"])
     except TypeError as error:
-        raise BadJob(volume.CAUSE_SCENE, f"Blender {bpy.app.version_string} can't write {settings['format']}: {error}") from error
+        raise BadJob(
+            volume.CAUSE_SCENE, f"Blender {bpy.app.version_string} can't write {settings['format']}: {error}"
+        ) from error
     render = scene.render
     render.use_file_extension = True
     render.use_overwrite = True

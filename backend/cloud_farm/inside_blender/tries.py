@@ -61,7 +61,12 @@ def read_tries(paths: volume.JobPaths, slug: str, frames: list[int], *, prefix: 
     ends: dict[str, dict[str, Any] | None] = {}
     for name in _names(paths):
         match = _MARKER.fullmatch(name)
-        if match is None or match["slug"] != slug or int(match["frame"]) not in wanted or not match["attempt"].startswith(prefix):
+        if (
+            match is None
+            or match["slug"] != slug
+            or int(match["frame"]) not in wanted
+            or not match["attempt"].startswith(prefix)
+        ):
             continue
         attempt = match["attempt"]
         if attempt not in ends:

@@ -164,7 +164,9 @@ class FolderStore:
             os.fsync(sink.fileno())
         if sha256 is not None and found != sha256:
             name = path if isinstance(source, bytes) else source
-            raise HashMismatchError(f"{name} changed while it was sent. Submit again when nothing writes to it any more.")
+            raise HashMismatchError(
+                f"{name} changed while it was sent. Submit again when nothing writes to it any more."
+            )
 
     def _publish(self, part: Path, target: Path, *, if_absent: bool, read_only: bool) -> bool:
         mode = (0o444 if read_only else 0o666) & ~self._umask

@@ -1,0 +1,103 @@
+"""`cloud-farm`: the command line. Subcommands are imported when they are called, so that --help costs next to nothing."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from .errors import CloudFarmError
+from .version import VERSION
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("cli_render", "Render the example scene on this computer."),
+    "render": ("cli_render", "Render a scene; frames land as they finish."),
+    "plan": ("cli_render", "Show what a render would do; send nothing."),
+    "pack": ("cli_render", "List every file that a scene needs."),
+    "jobs": ("cli_jobs", "List the jobs of a farm."),
+    "status": ("cli_jobs", "Show how a job stands."),
+    "follow": ("cli_jobs", "Follow a job; frames land as they finish."),
+    "logs": ("cli_jobs", "Print the logs of a job."),
+    "fetch": ("cli_jobs", "Bring a job's finished frames here."),
+    "cancel": ("cli_control", "Stop a job; finished frames stay."),
+    "pause": ("cli_control", "Stop a job after the frames that render now."),
+    "resume": ("cli_control", "Go on with a paused job."),
+    "retry": ("cli_control", "Render what is missing, or frames again."),
+    "delete": ("cli_control", "Move jobs to the farm's trash."),
+    "profile": ("cli_setup", "Show farms and where each value comes from."),
+    "selftest": ("cli_setup", "Prove that this computer renders, and on what."),
+    "completion": ("cli_setup", "Print the shell completion script."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules that are imported when needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of their use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module and return the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f".{COMMANDS[cmd_name][0]}", __package__)
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 90})
+@click.version_option(VERSION, "--version", prog_name="cloud-farm", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, envvar="CLOUD_FARM_DEBUG", help="Show where an error came from.")
+@click.pass_context
+def app(ctx: click.Context, debug: bool) -> None:
+    """Render Blender scenes in parallel: on this computer, or on a farm.
+
+    \b
+    First steps:
+      cloud-farm demo                        the example scene, on this computer
+      cloud-farm render shot.blend -f 1-24   your own
+      cloud-farm jobs                        what is there
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main() -> None:
+    """Run the command line and exit with a code of contract §4."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: list[str]) -> int:
+    """Run one command; returns its exit code. Errors of ours become one message on stderr."""
+    debug = "--debug" in argv or bool(os.environ.get("CLOUD_FARM_DEBUG"))
+    try:
+        result: Any = app(argv, prog_name="cloud-farm", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return int(stop.exit_code)
+    except click.Abort:
+        click.echo("Interrupted.", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except CloudFarmError as error:
+        if debug:
+            raise
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        click.echo("Interrupted.", err=True)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output closed it (`| head`): nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0

@@ -1,0 +1,158 @@
+"""What the commands share: options made from the table, opening a farm, following a job, ending with the right code."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from .errors import Cancelled
+from .events import CancelToken, Event
+from .options import FRONT_OPTIONS, JOB_OPTIONS, Option
+
+if TYPE_CHECKING:
+    from .farm import Farm
+    from .status import JobStatus
+
+F = TypeVar("F", bound=Callable[..., Any])
+_TYPES = {"text": click.STRING, "duration": click.STRING, "integer": click.INT, "number": click.FLOAT}
+
+
+def job_options(command: F) -> F:
+    """Add every option of a job."""
+    for option in reversed(JOB_OPTIONS):
+        command = _click_option(option)(command)
+    return command
+
+
+def front_options(*names: str) -> Callable[[F], F]:
+    """Add options of the front by name."""
+
+    def add(command: F) -> F:
+        for option in reversed(FRONT_OPTIONS):
+            if option.name in names:
+                command = _click_option(option)(command)
+        return command
+
+    return add
+
+
+def local_options(command: F) -> F:
+    """Add the options that only this computer's farm has."""
+    command = click.option(
+        "--workers", type=click.IntRange(1), metavar="N", help="Blenders at a time on this computer."
+    )(command)
+    return click.option("--blender", metavar="PROGRAM", help="The Blender to use.")(command)
+
+
+def _click_option(option: Option) -> Callable[[F], F]:
+    text = option.help + (f"  [default: {option.default}]" if option.default else "")
+    names = (*option.flags, option.name)
+    if option.kind == "switch":
+        return click.option(*names, is_flag=True, help=text)
+    if option.kind == "choice":
+        return click.option(
+            *names, type=click.Choice(option.choices, case_sensitive=False), metavar=_metavar(option), help=text
+        )
+    return click.option(*names, type=_TYPES[option.kind], metavar=option.metavar, multiple=option.many, help=text)
+
+
+def _metavar(option: Option) -> str:
+    return "|".join(option.choices) if len(option.choices) <= 8 else option.name.upper()
+
+
+def get_farm(farm: str | None, *, blender: str | None = None, workers: int | None = None) -> Farm:
+    """Open the farm that the options name."""
+    from .farm import open_farm
+
+    return open_farm(farm or "local", flags={"blender": blender, "limits.workers": workers})
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """Write one JSON line."""
+    click.echo(json.dumps(data, ensure_ascii=False, default=str))
+
+
+def is_terminal() -> bool:
+    """Tell whether stdout is a terminal that a live view can use."""
+    return sys.stdout.isatty()
+
+
+@contextmanager
+def interruptible() -> Iterator[CancelToken]:
+    """Turn Ctrl-C into a cancel token: the wait ends at a safe place."""
+    token = CancelToken()
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: token.cancel())
+    try:
+        yield token
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def follow_job(farm: Farm, job_id: str, *, as_json: bool, land: bool = True, target: Path | None = None) -> int:
+    """Follow a job in the way that fits the output; returns the exit code."""
+    from .cli_view import view_for
+
+    try:
+        with interruptible() as token, view_for(as_json=as_json, live=is_terminal() and not as_json) as view:
+            status = farm.follow(
+                job_id, land=land, target=target, on_event=view.event, on_status=view.status, cancel=token
+            )
+    except Cancelled:
+        click.echo(
+            f"\nThe job goes on. Follow it: cloud-farm follow {job_id}    Stop it: cloud-farm cancel {job_id}", err=True
+        )
+        return Cancelled.exit_code
+    return finish(status, as_json=as_json)
+
+
+def finish(status: JobStatus, *, as_json: bool) -> int:
+    """Say how a job ended; returns the exit code."""
+    if as_json:
+        print_json(
+            {
+                "event": "result",
+                "job": status.id,
+                "state": status.state,
+                "done": status.frames_done,
+                "total": status.frames_total,
+            }
+        )
+    elif status.state == "done":
+        click.echo(f"Done: {status.frames_total} frames in {status.landing}")
+    else:
+        click.echo(
+            f"Job {status.id} is {status.state}: {status.frames_done} of {status.frames_total} frames are in {status.landing}",
+            err=True,
+        )
+        for message in status.messages[:10]:
+            click.echo(f"  {message}", err=True)
+        if status.state == "failed" and not status.stalled:
+            click.echo(f"Its logs: cloud-farm logs {status.id}    Try again: cloud-farm retry {status.id}", err=True)
+    for path in status.set_aside[:5]:
+        click.echo(f"Not overwritten, because what was there is newer; put beside it: {path}", err=True)
+    return 0 if status.state in ("done", "paused") else 1
+
+
+def plain_event(event: Event) -> str:
+    """Write an event as one plain line; empty for those that only programs want."""
+    data = event.to_json()
+    kind = data["event"]
+    if kind == "stage":
+        return str(data["message"]) or str(data["stage"])
+    if kind == "finding" and data["severity"] != "info":
+        return f"{data['severity'].capitalize()}: {data['message']}" + (f" {data['fix']}" if data["fix"] else "")
+    if kind == "frame_done":
+        device = f" on {data['device']}" if data["device"] else ""
+        return f"Frame {data['frame']} in {data['seconds']:.1f} s{device}: {data['path']}"
+    if kind == "frame_failed":
+        return f"Frame {data['frame']} failed: {data['message']}"
+    if kind == "state":
+        return f"Job {data['job']} is {data['state']}" + (f": {data['message']}" if data["message"] else "")
+    return str(data["message"]) if kind in ("note", "finding") else ""

@@ -1,0 +1,105 @@
+"""`cloud-farm cancel`, `pause`, `resume`, `retry` and `delete`."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import click
+
+from .cli_common import follow_job, front_options, get_farm, job_options
+from .errors import UsageError
+from .frames import FrameRange
+from .options import overrides_from_values, parse_duration
+
+
+@click.command()
+@click.argument("job", default="last")
+@front_options("farm")
+def cancel(job: str, farm: str | None) -> int:
+    """Stop JOB now. Finished frames stay; `retry` renders the rest."""
+    opened = get_farm(farm)
+    job_id = opened.find(job)
+    opened.cancel(job_id)
+    click.echo(f"Cancelled {job_id}")
+    return 0
+
+
+@click.command()
+@click.argument("job", default="last")
+@front_options("farm")
+def pause(job: str, farm: str | None) -> int:
+    """Pause JOB: frames that render now end, then nothing runs until `resume`."""
+    opened = get_farm(farm)
+    job_id = opened.find(job)
+    opened.pause(job_id)
+    click.echo(f"Paused {job_id}. Go on: cloud-farm resume {job_id}")
+    return 0
+
+
+@click.command()
+@click.argument("job", default="last")
+@front_options("farm", "json")
+@click.option("--wait/--detach", default=False, help="Follow the job, or leave it to the farm.  [default: --detach]")
+def resume(job: str, farm: str | None, json: bool, wait: bool) -> int:
+    """Go on with JOB after a pause, or after its computer was restarted."""
+    opened = get_farm(farm)
+    job_id = opened.find(job)
+    opened.resume(job_id)
+    if wait:
+        return follow_job(opened, job_id, as_json=json)
+    click.echo(f"{job_id} goes on. Follow it: cloud-farm follow {job_id}")
+    return 0
+
+
+@click.command()
+@click.argument("job", default="last")
+@job_options
+@front_options("farm", "allow_scripts", "json")
+@click.option("--force", is_flag=True, help="Render the frames again although they are done.")
+@click.option("--wait/--detach", default=True, help="Follow the job, or leave it to the farm.  [default: --wait]")
+def retry(job: str, farm: str | None, allow_scripts: bool, json: bool, force: bool, wait: bool, **values: Any) -> int:
+    """Render what is missing of JOB, or chosen frames again.
+
+    \b
+    cloud-farm retry                                        what is missing
+    cloud-farm retry --frames 37-40 --samples 512 --force   these again, better
+    """
+    opened = get_farm(farm)
+    job_id = opened.find(job)
+    frames = FrameRange.parse(values["frames"]) if values["frames"] else None
+    overrides = overrides_from_values({**values, "frames": None})
+    opened.retry(job_id, frames=frames, overrides=overrides, force=force, allow_scripts=allow_scripts)
+    if wait:
+        return follow_job(opened, job_id, as_json=json)
+    click.echo(f"{job_id} renders again. Follow it: cloud-farm follow {job_id}")
+    return 0
+
+
+@click.command()
+@click.argument("job", required=False)
+@front_options("farm")
+@click.option("--older-than", metavar="TIME", help="Every finished job older than this: 30d, 12h.")
+@click.option("--yes", is_flag=True, help="Do it; without this it is only shown.")
+def delete(job: str | None, farm: str | None, older_than: str | None, yes: bool) -> int:
+    """Move JOB, or old jobs, to the farm's trash. Frames that landed stay.
+
+    Shows what it would do; --yes does it.
+    """
+    opened = get_farm(farm)
+    if (job is None) == (older_than is None):
+        raise UsageError("Name a job, or say --older-than 30d.")
+    if older_than is not None:
+        age = datetime.timedelta(seconds=parse_duration(older_than))
+        ids = [found.id for found in opened.older_than(age)]
+    else:
+        ids = [opened.find(job or "")]
+    for job_id in ids:
+        if yes:
+            opened.delete(job_id)
+        click.echo(f"{'Moved to the trash' if yes else 'Would move to the trash'}: {job_id}")
+    if not ids:
+        click.echo("No such jobs.")
+    elif not yes:
+        click.echo("Nothing was done yet. Do it with --yes.")
+    return 0

@@ -1,0 +1,173 @@
+"""`cloud-farm render`, `demo`, `plan` and `pack`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .cli_common import follow_job, front_options, get_farm, job_options, local_options, plain_event, print_json
+from .errors import UsageError
+from .events import Event, Listener, Submitted
+from .options import job_from_values
+
+if TYPE_CHECKING:
+    from .farm import Farm
+    from .job import RenderJob
+    from .submission import Prepared
+
+_DEMO_SECONDS = 300.0
+
+
+@click.command()
+@click.argument("scene", required=False)
+@click.option("--on-volume", metavar="PATH", help="A .blend that is on the farm's volume already; takes SCENE's place.")
+@job_options
+@front_options("farm", "allow_scripts", "dry_run", "json")
+@local_options
+@click.option(
+    "--wait/--detach", default=True, help="Follow the job to its end, or leave it to the farm.  [default: --wait]"
+)
+def render(scene: str | None, on_volume: str | None, wait: bool, **values: Any) -> int:
+    """Render SCENE; frames land as they finish.
+
+    \b
+    cloud-farm render shot.blend
+    cloud-farm render shot.blend -f 1-250x5 --samples 64 -o //preview/shot_####
+    cloud-farm render shot.blend --device optix --detach
+    """
+    job = _job(scene, on_volume, values)
+    farm = get_farm(values["farm"], blender=values["blender"], workers=values["workers"])
+    return submit_and_follow(farm, job, values, wait=wait)
+
+
+@click.command()
+@click.argument("folder", default="cloud-farm-demo", type=click.Path(path_type=Path))
+@job_options
+@front_options("farm", "dry_run", "json")
+@local_options
+@click.option(
+    "--wait/--detach", default=True, help="Follow the job to its end, or leave it to the farm.  [default: --wait]"
+)
+def demo(folder: Path, wait: bool, **values: Any) -> int:
+    """Build the example scene in FOLDER and render it.
+
+    FOLDER is ./cloud-farm-demo unless you name another.
+    """
+    from .blender import find_blender, probe, run_script
+
+    farm = get_farm(values["farm"], blender=values["blender"], workers=values["workers"])
+    scene = folder.absolute() / "demo.blend"
+    launcher = find_blender(farm.profile.blender or None)
+    listen = _listener(values)
+    info = probe(launcher)
+    if not values["json"]:
+        click.echo(f"Blender {info.version}; building the example scene in {folder}")
+    scene.parent.mkdir(parents=True, exist_ok=True)
+    run_script(launcher, "demo_scene.py", ["--output", str(scene)], timeout=_DEMO_SECONDS)
+    return submit_and_follow(
+        farm, job_from_values(str(scene), values), {**values, "allow_scripts": False}, wait=wait, listen=listen
+    )
+
+
+@click.command()
+@click.argument("scene", required=False)
+@click.option("--on-volume", metavar="PATH", help="A .blend that is on the farm's volume already; takes SCENE's place.")
+@job_options
+@front_options("farm", "allow_scripts", "json")
+@local_options
+def plan(scene: str | None, on_volume: str | None, **values: Any) -> int:
+    """Show what rendering SCENE would do: files, chunks, commands. Nothing is sent."""
+    farm = get_farm(values["farm"], blender=values["blender"], workers=values["workers"])
+    with farm.prepare(
+        _job(scene, on_volume, values), allow_scripts=values["allow_scripts"], on_event=_listener(values)
+    ) as ready:
+        show_plan(ready, as_json=values["json"], commands=True)
+    return 0
+
+
+@click.command()
+@click.argument("scene")
+@job_options
+@front_options("farm", "json")
+@local_options
+def pack(scene: str, **values: Any) -> int:
+    """List every file that SCENE needs, with size and hash. Nothing is sent."""
+    farm = get_farm(values["farm"], blender=values["blender"], workers=values["workers"])
+    with farm.prepare(_job(scene, None, values), on_event=_listener(values)) as ready:
+        if values["json"]:
+            print_json(ready.pack.to_json())
+            return 0
+        for entry in ready.pack.files:
+            click.echo(f"{entry.sha256[:12]}  {entry.size:>12,}  {entry.path}")
+        click.echo(f"{len(ready.pack.files)} files, {ready.pack.size:,} bytes")
+    return 0
+
+
+def submit_and_follow(
+    farm: Farm, job: RenderJob, values: dict[str, Any], *, wait: bool, listen: Listener | None = None
+) -> int:
+    """Submit a job and follow it if wanted; returns the exit code."""
+    as_json, listen = bool(values["json"]), listen or _listener(values)
+    if values["dry_run"]:
+        with farm.prepare(job, allow_scripts=values["allow_scripts"], on_event=listen) as ready:
+            show_plan(ready, as_json=as_json, commands=False)
+        return 0
+    made = farm.submit(job, allow_scripts=values["allow_scripts"], on_event=listen)
+    listen(Submitted(made.job_id, made.revision, made.plan.frame_count, len(made.plan.chunks), str(made.landing)))
+    if wait:
+        return follow_job(farm, made.job_id, as_json=as_json)
+    if not as_json:
+        click.echo(f"Submitted {made.job_id}. Follow it: cloud-farm follow {made.job_id}")
+    return 0
+
+
+def show_plan(ready: Prepared, *, as_json: bool, commands: bool) -> None:
+    """Print a plan for people or programs."""
+    planned = ready.plan
+    if as_json:
+        tasks = [{"id": task.id, "command": list(task.command), "env": dict(task.env)} for task in planned.tasks]
+        print_json(
+            {
+                "event": "plan",
+                "landing": str(ready.landing),
+                "pack": ready.pack.manifest(),
+                "plan": planned.document,
+                "tasks": tasks,
+            }
+        )
+        return
+    settings = planned.document["settings"]
+    click.echo(f"Job      {planned.job_id}")
+    click.echo(f"Scene    {ready.pack.scene}  ({len(ready.pack.files)} files, {ready.pack.size / 2**20:,.1f} MiB)")
+    click.echo(f"Blender  {ready.blender.version}, device {settings['device']}, {planned.workers} at a time")
+    click.echo(f"Frames   {planned.frame_count} in {len(planned.chunks)} chunks, named {settings['template']}")
+    click.echo(f"Landing  {ready.landing}")
+    for chunk in planned.chunks:
+        click.echo(f"  {chunk.id}  {chunk.frames}" + (f"  {chunk.camera}" if chunk.camera else ""))
+    if commands:
+        click.echo("First chunk's command:")
+        click.echo(f"  {' '.join(planned.tasks[1].command)}")
+
+
+def _job(scene: str | None, on_volume: str | None, values: dict[str, Any]) -> RenderJob:
+    if (scene is None) == (on_volume is None):
+        raise UsageError(
+            "Name one scene file: cloud-farm render SCENE.blend, or --on-volume PATH for one on the farm's volume."
+        )
+    return job_from_values(scene or on_volume or "", values, on_volume=on_volume is not None)
+
+
+def _listener(values: dict[str, Any]) -> Listener:
+    def listen(event: Event) -> None:
+        if values["json"]:
+            print_json(event.to_json())
+        elif event.kind in ("finding", "note") or (
+            event.kind == "stage" and event.to_json()["stage"] in ("uploading", "submitting")
+        ):
+            line = plain_event(event)
+            if line:
+                click.echo(line)
+
+    return listen

@@ -1,0 +1,130 @@
+"""The one table of user options. The CLI, submit.py, Blender's --command and the add-on's tooltips are made from it.
+
+Standard library only: it is read in Blender's own process too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import UsageError
+from .job import DEVICES, STILL_FORMATS, RenderJob
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a submission.
+
+    Attributes:
+        flags: As typed, the short one first.
+        field: The RenderJob field that it sets; empty for options of the front itself.
+        kind: text, integer, number, duration, choice or switch.
+        many: May be given several times.
+        default: What happens without it, for help texts; empty if nothing to say.
+    """
+
+    flags: tuple[str, ...]
+    field: str
+    kind: str
+    help: str
+    metavar: str = ""
+    choices: tuple[str, ...] = ()
+    many: bool = False
+    default: str = ""
+
+    @property
+    def name(self) -> str:
+        """The long flag as a Python name."""
+        return self.flags[-1].lstrip("-").replace("-", "_")
+
+
+JOB_OPTIONS: tuple[Option, ...] = (
+    Option(("-f", "--frames"), "frames", "text", "Frames to render: 1-250, 1-250x5, 3,17,240, or 'scene'.", "FRAMES", default="scene"),
+    Option(("-o", "--output"), "landing", "text", "Where frames land, as a Blender output path (// and # work).", "PATH", default="the scene's"),
+    Option(("--scene",), "scene", "text", "Scene to render.", "NAME", default="the file's active one"),
+    Option(("--camera",), "cameras", "text", "Camera to render; give it again for more.", "NAME", many=True, default="as the scene says"),
+    Option(("--view-layer",), "view_layers", "text", "View layer to render; give it again for more.", "NAME", many=True, default="as the scene says"),
+    Option(("--device",), "device", "choice", "What Cycles renders on; fails rather than fall back.", choices=DEVICES, default="auto"),
+    Option(("--device-with-cpu",), "device_with_cpu", "switch", "Let the CPU help the GPU."),
+    Option(("--engine",), "engine", "text", "Render engine in place of the scene's: CYCLES, BLENDER_WORKBENCH, …", "ENGINE"),
+    Option(("--format",), "file_format", "choice", "File format in place of the scene's.", choices=STILL_FORMATS),
+    Option(("--percentage",), "percentage", "integer", "Resolution percentage in place of the scene's.", "N"),
+    Option(("--samples",), "samples", "integer", "Cycles samples in place of the scene's.", "N"),
+    Option(("--seed",), "seed", "integer", "Cycles seed in place of the scene's.", "N"),
+    Option(("--chunk-size",), "chunk_size", "integer", "Frames that one Blender renders in a row.", "N", default="chosen by the plan"),
+    Option(("--retries",), "retries", "integer", "How often a frame that fails is tried.", "N", default="3"),
+    Option(("--frame-limit",), "frame_seconds", "duration", "Longest time for one frame: 90, 10m, 2h.", "TIME"),
+    Option(("--cost-cap",), "cost_cap", "number", "Stop when the job has cost this much, in the profile's currency.", "AMOUNT"),
+    Option(("--priority",), "priority", "integer", "0 to 100; more goes first.", "N", default="50"),
+    Option(("--name",), "name", "text", "What the job is called.", "TEXT", default="the file's name"),
+    Option(("--comment",), "comment", "text", "A note for people.", "TEXT"),
+    Option(("--tag",), "tags", "text", "A word to find the job by; give it again for more.", "WORD", many=True),
+    Option(("--allow-missing",), "allowed_missing", "text", "A file that may be absent: path, name or glob; repeatable.", "FILE", many=True),
+)  # fmt: skip
+
+FRONT_OPTIONS: tuple[Option, ...] = (
+    Option(("--farm",), "", "text", "Farm to use: a name or a profile file.", "FARM", default="local"),
+    Option(
+        ("--allow-scripts",),
+        "",
+        "switch",
+        "Let Python in the scene run (drivers, handlers). Only for scenes you trust.",
+    ),
+    Option(("--dry-run",), "", "switch", "Check and plan everything, send nothing."),
+    Option(("--json",), "", "switch", "One JSON event a line, for programs."),
+)
+
+FRONT_ONLY_FIELDS: Mapping[str, str] = {
+    "scene_file": "the argument itself",
+    "on_volume": "set by --on-volume, which takes the argument's place",
+    "schema": "the version of the data",
+    "extra": "fields of newer versions",
+}
+"""RenderJob fields without an option of their own, each with its reason."""
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def parse_duration(text: str) -> float:
+    """Read a time such as `90`, `90s`, `10m`, `2h`, `30d` as seconds.
+
+    Raises:
+        UsageError: It is not a time.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw]?)", text.strip())
+    if match is None or float(match[1]) <= 0:
+        raise UsageError(f"'{text}' is not a time. Write 90, 90s, 10m, 2h or 30d.")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def job_from_values(scene_file: str, values: Mapping[str, Any], *, on_volume: bool = False) -> RenderJob:
+    """Make a job of option values by name; None and empty ones keep the default.
+
+    Raises:
+        InvalidJobError: A value that no job can have.
+        UsageError: A duration that is none.
+    """
+    fields: dict[str, Any] = {}
+    for option in JOB_OPTIONS:
+        value = values.get(option.name)
+        if value is None or value == () or value is False:
+            continue
+        fields[option.field] = _convert(option, value)
+    return RenderJob(scene_file, on_volume=on_volume, **fields)
+
+
+def overrides_from_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the RenderJob fields that were given, for a further revision."""
+    default = {field.name: field.default for field in dataclasses.fields(RenderJob)}
+    job = job_from_values("-", values)
+    return {o.field: getattr(job, o.field) for o in JOB_OPTIONS if getattr(job, o.field) != default[o.field]}
+
+
+def _convert(option: Option, value: Any) -> Any:
+    if option.kind == "duration":
+        return parse_duration(str(value))
+    return tuple(value) if option.many else value
