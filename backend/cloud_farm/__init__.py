@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .version import VERSION as __version__
+from .version import VERSION
 
 if TYPE_CHECKING:
     from .errors import CloudFarmError
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .job import Finding, FrameRecord, RenderJob
     from .profile import FarmProfile, load_profile
     from .status import JobStatus
+
+__version__ = VERSION
 
 _HOMES = {
     "CloudFarmError": "errors",

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from contextlib import AbstractContextManager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -166,8 +167,8 @@ def clock(seconds: float) -> str:
 
 
 def _short(path: str, width: int) -> str:
-    home = os.path.expanduser("~")
-    text = f"~{path[len(home) :]}" if path.startswith(home + os.sep) else path
+    home = str(Path.home()) + os.sep
+    text = f"~{os.sep}{path.removeprefix(home)}" if path.startswith(home) else path
     return text if len(text) <= width else f"…{text[-(width - 1) :]}"
 
 

@@ -28,7 +28,8 @@ def landing_folder(job: RenderJob, scene: SceneInfo, job_id: str, *, blend_folde
     folder = _folder_of(wanted, blend_folder) if wanted and "{" not in wanted else None
     if job.landing and folder is not None:
         return folder
-    if folder is None or _is_temporary(folder) or not (folder.is_dir() or wanted.startswith("//")):
+    beside = wanted.startswith("//")
+    if folder is None or not (beside or (folder.is_dir() and not _is_temporary(folder))):
         base = blend_folder if blend_folder.is_dir() else Path.home()
         return base / "cloud-farm" / job_id
     return folder
@@ -165,8 +166,7 @@ def _folder_of(output: str, blend_folder: Path) -> Path | None:
 
 
 def _is_temporary(folder: Path) -> bool:
+    """Tell whether it is below the system's folder for temporary files; Blender's own default output is /tmp."""
     resolved = folder.resolve()
-    return any(
-        resolved == temporary or temporary in resolved.parents
-        for temporary in (Path(tempfile.gettempdir()).resolve(), Path("/tmp").resolve())
-    )  # noqa: S108 - Blender's own default output is /tmp/
+    temporary = (Path(tempfile.gettempdir()).resolve(), Path("/tmp").resolve())  # noqa: S108 - Blender's default output
+    return any(resolved == place or place in resolved.parents for place in temporary)

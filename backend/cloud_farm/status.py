@@ -62,6 +62,9 @@ class JobStatus:
         last_file: The frame file that landed (or was published) last.
         messages: What went wrong, in plain words.
         stalled: Nothing runs although the job is not over: its runner died. `resume` goes on.
+        started_at: When it was last submitted or retried, by the volume's clock (seconds since 1970); 0 before that.
+        last_frame_at: When the newest frame was published, same clock; 0 while there is none.
+        read_at: When this picture was taken, same clock.
     """
 
     id: str
@@ -85,6 +88,9 @@ class JobStatus:
     messages: tuple[str, ...]
     set_aside: tuple[str, ...] = ()
     stalled: bool = False
+    started_at: float = 0.0
+    last_frame_at: float = 0.0
+    read_at: float = 0.0
 
     @property
     def is_final(self) -> bool:
@@ -209,6 +215,9 @@ class StatusReader:
             messages=self._messages(message, engine),
             set_aside=tuple(str(path) for path in landing.set_aside) if landing else (),
             stalled=stalled,
+            started_at=history.last_retry(self._history),
+            last_frame_at=max((found.at for found in self._tracker.published.values()), default=0.0),
+            read_at=self._store.server_time(),
         )
 
     def _frame_states(self) -> tuple[FrameState, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -228,10 +229,8 @@ def _end_group(process: subprocess.Popen[bytes], *, gently: bool) -> None:
     """Ask the child to end, then see to it. Blender itself does not catch SIGTERM: it dies at once, which is fine."""
     if gently:
         _signal_group(process, signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
     _kill_group(process)
 
 

@@ -163,7 +163,7 @@ def check_file(path: Path, size: tuple[int, int] | None) -> None:
         raise BadOutput(
             f"{path.name} can't be decoded; it was not written whole. Is the disk of the machine that renders full?"
         )
-    if size is not None and any(abs(a - b) > 1 for a, b in zip(found, size)):
+    if size is not None and any(abs(a - b) > 1 for a, b in zip(found, size, strict=True)):
         raise BadOutput(f"{path.name} is {found[0]}x{found[1]} pixels, it should be {size[0]}x{size[1]}.")
 
 

@@ -75,9 +75,7 @@ class FolderStore:
         """Copy a file to this computer: a part beside `target`, verified, renamed over it."""
         part = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_PART}")
         try:
-            with self._errors(path):
-                source = open(self._path(path), "rb")
-            with source, open(part, "wb") as sink:
+            with self._reading(path) as source, open(part, "wb") as sink:
                 found = _copy(source, sink)
             if sha256 is not None and found != sha256:
                 raise HashMismatchError(
@@ -183,6 +181,10 @@ class FolderStore:
             if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
                 raise
         return _create_exclusive(part, target, mode)
+
+    def _reading(self, path: PurePosixPath) -> IO[bytes]:
+        with self._errors(path):
+            return open(self._path(path), "rb")  # noqa: SIM115 - the caller closes it
 
     @contextmanager
     def _errors(self, path: PurePosixPath) -> Iterator[None]:

@@ -1,0 +1,56 @@
+"""What all tests share: a clean environment, and a list of the only skips that are allowed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+_ALLOWED = Path(__file__).parent / "allowed_skips.txt"
+STRICT = "CLOUD_FARM_STRICT_SKIPS"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs Blender where there is none."""
+    if importlib.util.find_spec("bpy") is not None:
+        return
+    for item in items:
+        if item.get_closest_marker("blender"):
+            item.add_marker(pytest.mark.skip(reason="needs Blender's Python module: uv sync --group bpy45"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip that is not in the committed list into a failure, where CLOUD_FARM_STRICT_SKIPS asks for it."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get(STRICT) and not _is_allowed(item.nodeid):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but not in {_ALLOWED.name}: {report.longrepr}"
+    return report
+
+
+def _is_allowed(nodeid: str) -> bool:
+    """Each line: test id, Python version or *, reason; separated by ` | `."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for line in _ALLOWED.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#") or not line.strip():
+            continue
+        test, where, _reason = (part.strip() for part in line.split("|", 2))
+        if nodeid.startswith(test) and where in ("*", version):
+            return True
+    return False
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the user's farms, Blender and proxies out of the tests."""
+    for name in list(os.environ):
+        if name.startswith("CLOUD_FARM_") and name != STRICT:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("CLOUD_FARM_HOME", str(tmp_path_factory.mktemp("home")))
