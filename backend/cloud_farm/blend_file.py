@@ -108,7 +108,7 @@ def _plain(path: Path, compression: str) -> Iterator[IO[bytes]]:
                 open(path, "rb") as raw,
                 zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as stream,
             ):
-                yield stream  # type: ignore[misc]
+                yield stream
         except zstandard.ZstdError as error:
             raise EOFError(str(error)) from error
     else:

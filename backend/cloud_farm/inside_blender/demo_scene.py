@@ -120,7 +120,7 @@ def _checker_image(folder: Path) -> Any:
     """Paint a small striped texture and save it beside the scene: the demo links a file as real scenes do."""
     size = 128
     image = bpy.data.images.new("stripes", size, size)
-    pixels = []
+    pixels: list[float] = []
     for y in range(size):
         for x in range(size):
             color = PALETTE["teal"] if (x + y) // 16 % 2 else PALETTE["cream"]

@@ -79,7 +79,7 @@ class FrameOutputs:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _main_files(self, frame: int) -> list[OutputFile]:
-        files = []
+        files: list[OutputFile] = []
         for view, suffix in self._views() or [(None, "")]:
             path = self._main / f"{self._name(frame)}{suffix}{self._scene.render.file_extension}"
             if not path.is_file():

@@ -138,7 +138,7 @@ def _resolution(render: Any) -> tuple[int, int]:
 
 def _has_sound(scene: Any) -> bool:
     editor = scene.sequence_editor
-    strips = getattr(editor, "strips_all", None) or getattr(editor, "sequences_all", ()) if editor else ()
+    strips = getattr(editor, "strips_all", None) or getattr(editor, "sequences_all", None) or ()  # 4.2 has the latter
     return any(strip.type == "SOUND" for strip in strips) or any(obj.type == "SPEAKER" for obj in scene.objects)
 
 

@@ -82,7 +82,7 @@ def _uv_tile(number: int) -> str:
 
 
 def _absolute(path: str, library: Any) -> str:
-    return os.path.normpath(bpy.path.abspath(path, library=library))
+    return os.path.normpath(str(bpy.path.abspath(path, library=library)))
 
 
 def present(block: Any, path: str) -> bool:
