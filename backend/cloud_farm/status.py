@@ -61,6 +61,7 @@ class JobStatus:
         eta_seconds: Until the last frame, None while unknown.
         last_file: The frame file that landed (or was published) last.
         messages: What went wrong, in plain words.
+        engine_running: Something of the job still runs, if only to end.
         stalled: Nothing runs although the job is not over: its runner died. `resume` goes on.
         started_at: When it was last submitted or retried, by the volume's clock (seconds since 1970); 0 before that.
         last_frame_at: When the newest frame was published, same clock; 0 while there is none.
@@ -87,6 +88,7 @@ class JobStatus:
     landing: str
     messages: tuple[str, ...]
     set_aside: tuple[str, ...] = ()
+    engine_running: bool = False
     stalled: bool = False
     started_at: float = 0.0
     last_frame_at: float = 0.0
@@ -94,8 +96,11 @@ class JobStatus:
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will happen by itself; a paused job waits for a person."""
-        return self.state in FINAL_STATES or self.state == "paused" or self.stalled
+        """Whether nothing more will happen by itself; a paused job waits for a person.
+
+        A job whose frames are all there is done, but a retry must wait until its last process is gone.
+        """
+        return (self.state in (*FINAL_STATES, "paused") and not self.engine_running) or self.stalled
 
 
 class StatusReader:
@@ -214,6 +219,7 @@ class StatusReader:
             landing=str(landing.folder if landing else self._landing_folder),
             messages=self._messages(message, engine),
             set_aside=tuple(str(path) for path in landing.set_aside) if landing else (),
+            engine_running=engine.running,
             stalled=stalled,
             started_at=history.last_retry(self._history),
             last_frame_at=max((found.at for found in self._tracker.published.values()), default=0.0),
