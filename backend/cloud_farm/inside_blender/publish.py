@@ -1,11 +1,13 @@
 """How a frame gets its final name: parts, claim, renames, record (contract §3). First wins, on every shared file system.
 
 Two attempts may publish one frame at once, and an old pod may come back long after another finished it. The claim, a hard
-link of the record's part, decides who wins; it names the attempt, so anybody can finish what a dead winner began.
+link of the record's part, decides who wins; it holds the whole record, so anybody can finish what a dead winner began.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import time
@@ -15,8 +17,10 @@ from typing import Any
 import volume
 
 Record = dict[str, Any]
-_TORN_SECONDS = 5.0
-"""A claim that can't be read may still be in the making where links do not exist; only an older one is torn."""
+_TORN_SECONDS = 3.0
+"""Where links do not exist a claim that can't be read may still be in the making; only one that stays so is torn."""
+_LOSER_SECONDS = 60.0
+"""Longest wait for a claim that is there (the link was refused) but not seen: caches of network file systems."""
 
 
 def publish(paths: volume.JobPaths, record: Record, files: list[tuple[Path, str]]) -> Record:
@@ -34,18 +38,18 @@ def publish(paths: volume.JobPaths, record: Record, files: list[tuple[Path, str]
     """
     slug, frame = volume.camera_slug(record["camera"]), int(record["frame"])
     try:
-        parts = _write_parts(paths, record, files)
+        _write_parts(paths, record, files)
         volume.reach("part", frame)
-        won = volume.link_exclusive(parts[-1], paths.claim(slug, frame))
+        winner = _claim_or_find(paths, record, slug, frame)
     except OSError:
-        remove_parts(paths, record)
+        if not _holds_claim(paths, record):
+            remove_parts(paths, record)
         raise
-    volume.reach("claim", frame)
-    if won:
+    if winner is None:
+        volume.reach("claim", frame)
         return _finish(paths, record)
     remove_parts(paths, record)
-    winner = finished_record(paths, slug, frame, record["render_hash"])
-    return winner if winner is not None else publish(paths, record, files)
+    return winner
 
 
 def finished_record(paths: volume.JobPaths, slug: str, frame: int, render_hash: str) -> Record | None:
@@ -53,14 +57,19 @@ def finished_record(paths: volume.JobPaths, slug: str, frame: int, render_hash: 
 
     A claim without a record is finished from its parts; what is broken goes to the trash.
     """
-    found = _read(paths.record(slug, frame))
-    if found is not None and found.get("render_hash") == render_hash and _files_agree(paths, found):
-        return found
-    if paths.record(slug, frame).exists():
-        volume.to_trash(paths, paths.record(slug, frame), _tag())
-        volume.to_trash(paths, paths.claim(slug, frame), _tag())
-        return None
-    return _finish_claim(paths, slug, frame, render_hash)
+    path = paths.record(slug, frame)
+    content = _content(path)
+    if content is None:
+        return _finish_claim(paths, slug, frame, render_hash)
+    record = _parse(content, slug, frame)
+    if record is not None and record["render_hash"] == render_hash and _files_agree(paths, record):
+        return record
+    volume.discard(paths, path, content)
+    claim = paths.claim(slug, frame)
+    claimed = _content(claim)
+    if claimed is not None and (record is None or _same_attempt(_parse(claimed, slug, frame), record)):
+        volume.discard(paths, claim, claimed)
+    return None
 
 
 def remove_parts(paths: volume.JobPaths, record: Record) -> None:
@@ -71,42 +80,72 @@ def remove_parts(paths: volume.JobPaths, record: Record) -> None:
 
 def remove_parts_of(paths: volume.JobPaths, attempt: str, frames: list[int], slug: str) -> None:
     """Remove an ended attempt's unpublished parts, but none of a frame that it holds the claim of."""
+    held: set[Path] = set()
     for frame in frames:
-        claim = _read(paths.claim(slug, frame))
-        if claim is not None and claim.get("attempt") == attempt:
-            continue
-        for folder in (paths.frames(frame), paths.record(slug, frame).parent):
-            for part in folder.glob(f"**/*.{attempt}.part"):
-                part.unlink(missing_ok=True)
+        claim = _read(paths.claim(slug, frame), slug, frame)
+        if claim is not None and claim["attempt"] == attempt and not paths.record(slug, frame).exists():
+            held.update(_parts(paths, claim))
+    _remove_matching(paths, frames, slug, f"*.{attempt}.part", keep=held)
 
 
-def _write_parts(paths: volume.JobPaths, record: Record, files: list[tuple[Path, str]]) -> list[Path]:
-    parts = _parts(paths, record)
-    for source, name in files:
-        _copy(source, _file_part(paths, record, name))
-    volume.write_file(parts[-1], json.dumps(record, indent=1, ensure_ascii=False).encode())
-    return parts
+def sweep(paths: volume.JobPaths, chunk: str, frames: list[int], slug: str) -> None:
+    """Remove what killed attempts at a chunk left beside its frames. Only once every frame of it has a record."""
+    _remove_matching(paths, frames, slug, f"*.{chunk}.{'[0-9a-f]' * 8}.part", keep=set())
 
 
-def _copy(source: Path, part: Path) -> None:
+def _claim_or_find(paths: volume.JobPaths, record: Record, slug: str, frame: int) -> Record | None:
+    """Take the claim (None), or return the record of the attempt that was first."""
+    deadline = time.monotonic() + max(_LOSER_SECONDS, 2 * paths.visibility_s)
+    while True:
+        if volume.link_exclusive(_record_part(paths, record), paths.claim(slug, frame)):
+            return None
+        if _holds_claim(paths, record):
+            return None  # taken by a request of ours whose answer was lost
+        winner = finished_record(paths, slug, frame, record["render_hash"])
+        if winner is not None:
+            return winner
+        if time.monotonic() > deadline:
+            name = paths.claim(slug, frame)
+            raise OSError(errno.EBUSY, "Another attempt holds the claim, but it can't be read", str(name))
+        time.sleep(0.1)
+
+
+def _holds_claim(paths: volume.JobPaths, record: Record) -> bool:
+    slug, frame = volume.camera_slug(record["camera"]), int(record["frame"])
+    return _same_attempt(_read(paths.claim(slug, frame), slug, frame), record)
+
+
+def _same_attempt(one: Record | None, other: Record) -> bool:
+    return one is not None and one["attempt"] == other["attempt"]
+
+
+def _write_parts(paths: volume.JobPaths, record: Record, files: list[tuple[Path, str]]) -> None:
+    sources = {name: source for source, name in files}
+    for item in record["files"]:
+        _copy(sources[item["path"]], _file_part(paths, record, item["path"]), item)
+    volume.write_file(_record_part(paths, record), json.dumps(record, indent=1, ensure_ascii=False).encode())
+
+
+def _copy(source: Path, part: Path, item: dict[str, Any]) -> None:
     """Copy to the volume, every write, fsync and close checked: a full disk must not look like success."""
-    part.parent.mkdir(parents=True, exist_ok=True)
+    volume.make_folder(part.parent)
+    digest = hashlib.sha256()
     with open(source, "rb") as reader, open(part, "wb") as writer:
         while block := reader.read(1 << 20):
+            digest.update(block)
             writer.write(block)
         writer.flush()
         os.fsync(writer.fileno())
-    if part.stat().st_size != source.stat().st_size:
-        raise OSError(f"{part} is shorter than what was written to it")
+    if digest.hexdigest() != item["sha256"]:
+        raise OSError(errno.EIO, "The rendered file changed after it was checked", str(source))
+    if part.stat().st_size != item["bytes"]:
+        raise OSError(errno.EIO, "The file is shorter than what was written to it", str(part))
 
 
 def _finish(paths: volume.JobPaths, record: Record) -> Record:
-    """Rename a winner's parts, the record last. Several may do this at once: each rename has one winner."""
+    """Rename a winner's parts, the record last. Others may do the same at once: each rename happens once."""
     slug, frame = volume.camera_slug(record["camera"]), int(record["frame"])
-    for index, item in enumerate(record["files"]):
-        if index == 1:
-            volume.reach("between_files", frame)
-        _rename(_file_part(paths, record, item["path"]), paths.frames(frame) / item["path"], int(item["bytes"]))
+    _rename_files(paths, record)
     volume.reach("before_record", frame)
     final = paths.record(slug, frame)
     try:
@@ -114,73 +153,123 @@ def _finish(paths: volume.JobPaths, record: Record) -> Record:
     except FileNotFoundError:
         if not final.exists():
             raise
-    return record
+    # What is there now holds: if we slept between claim and here, others may have finished the frame in another way.
+    return _read(final, slug, frame) or record
 
 
-def _rename(part: Path, final: Path, size: int) -> None:
-    final.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.replace(part, final)
-    except FileNotFoundError:
-        if not (final.is_file() and final.stat().st_size == size):
-            raise
+def _rename_files(paths: volume.JobPaths, record: Record) -> None:
+    for index, item in enumerate(record["files"]):
+        if index == 1:
+            volume.reach("between_files", int(record["frame"]))
+        final = paths.frames(int(record["frame"])) / item["path"]
+        try:
+            os.replace(_file_part(paths, record, item["path"]), final)
+        except FileNotFoundError:
+            if not (final.is_file() and final.stat().st_size == item["bytes"]):
+                raise
 
 
 def _finish_claim(paths: volume.JobPaths, slug: str, frame: int, render_hash: str) -> Record | None:
+    """Finish what somebody claimed and did not record; None if there is no claim, or nothing to finish it from."""
     claim = paths.claim(slug, frame)
-    record = _read(claim)
-    if record is None or record.get("render_hash") != render_hash:
-        if claim.exists() and (record is not None or _is_old(claim, _TORN_SECONDS)):
-            volume.to_trash(paths, claim, _tag())
+    content, record = _settled_claim(claim, slug, frame)
+    if content is None:
         return None
-    try:
-        if not _record_part(paths, record).exists() and not paths.record(slug, frame).exists():
-            volume.write_file(_record_part(paths, record), claim.read_bytes())
-        _finish(paths, record)
-    except FileNotFoundError:
-        if not _is_old(claim, max(_TORN_SECONDS, paths.visibility_s)):
-            time.sleep(0.5)  # a network file system may not show the winner's parts here yet
-            return finished_record(paths, slug, frame, render_hash)
-        # The parts are gone: nobody can finish this frame, so it is rendered again.
-        volume.to_trash(paths, claim, _tag())
+    if record is not None and record["render_hash"] == render_hash and _finish_files(paths, record):
+        final = paths.record(slug, frame)
+        try:
+            os.replace(_record_part(paths, record), final)  # needs no space on a full volume
+        except FileNotFoundError:
+            if not final.exists():
+                volume.publish_bytes(final, content)  # the claim is the record
+        return _read(final, slug, frame) or record
+    volume.discard(paths, claim, content)
+    if record is not None:
         remove_parts(paths, record)
-        return None
-    if _files_agree(paths, record, deep=True):
-        return record
-    volume.to_trash(paths, paths.record(slug, frame), _tag())
-    volume.to_trash(paths, claim, _tag())
     return None
 
 
+def _settled_claim(claim: Path, slug: str, frame: int) -> tuple[bytes | None, Record | None]:
+    """Read a claim, with patience for one that is being written."""
+    deadline = time.monotonic() + _TORN_SECONDS
+    while True:
+        content = _content(claim)
+        record = None if content is None else _parse(content, slug, frame)
+        if content is None or record is not None or time.monotonic() > deadline:
+            return content, record
+        time.sleep(0.1)
+
+
+def _finish_files(paths: volume.JobPaths, record: Record) -> bool:
+    """Rename a dead winner's parts and check every byte; False if parts are gone for longer than caches explain."""
+    deadline = time.monotonic() + paths.visibility_s
+    while True:
+        try:
+            _rename_files(paths, record)
+            return _files_agree(paths, record, deep=True)
+        except FileNotFoundError:
+            if time.monotonic() > deadline:
+                return False
+        _look(paths.frames(int(record["frame"])))
+        time.sleep(0.2)
+
+
 def _files_agree(paths: volume.JobPaths, record: Record, *, deep: bool = False) -> bool:
+    """Compare the files with the record: existence and size, `deep` every byte. Waits as long as caches may hide a file."""
     folder = paths.frames(int(record["frame"]))
+    deadline = time.monotonic() + paths.visibility_s
     for item in record["files"]:
         path = folder / item["path"]
-        try:
-            if path.stat().st_size != item["bytes"] or (deep and volume.sha256_file(path) != item["sha256"]):
+        while not _has_size(path, item["bytes"]):
+            if time.monotonic() > deadline:
                 return False
-        except OSError:
+            _look(path.parent)
+            time.sleep(0.2)
+        if deep and volume.sha256_file(path) != item["sha256"]:
             return False
-    return bool(record["files"])
+    return True
 
 
-def _read(path: Path) -> Record | None:
-    """Read a record or claim; None if it is absent or makes no sense."""
+def _has_size(path: Path, size: int) -> bool:
     try:
-        record = volume.read_json(path)
-        _ = [(str(item["path"]), int(item["bytes"]), str(item["sha256"])) for item in record["files"]]
-        _ = (int(record["frame"]), str(record["attempt"]), str(record["render_hash"]), record["camera"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return record
-
-
-def _is_old(path: Path, seconds: float) -> bool:
-    """Tell by change time: a hard link makes a claim at that moment, whenever its content was written."""
-    try:
-        return time.time() - path.stat().st_ctime > seconds
+        return path.stat().st_size == size
     except OSError:
         return False
+
+
+def _look(folder: Path) -> None:
+    """List a folder: makes network file systems ask the server about names that they remember as absent."""
+    try:
+        os.listdir(folder)
+    except OSError:
+        return
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _read(path: Path, slug: str, frame: int) -> Record | None:
+    content = _content(path)
+    return None if content is None else _parse(content, slug, frame)
+
+
+def _parse(content: bytes, slug: str, frame: int) -> Record | None:
+    """Read a record or claim; None if it makes no sense, is about another frame, or names files elsewhere."""
+    try:
+        record = json.loads(content)
+        items = [(item["path"], item["bytes"], item["sha256"]) for item in record["files"]]
+        fits = record["frame"] == frame and volume.camera_slug(record["camera"]) == slug
+        named = isinstance(record["render_hash"], str) and "/" not in record["attempt"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    typed = all(isinstance(p, str) and isinstance(b, int) and isinstance(s, str) for p, b, s in items)
+    if not (items and fits and named and typed and volume.is_inside(record["attempt"])):
+        return None
+    return record if all(volume.is_inside(path) for path, _, _ in items) else None
 
 
 def _parts(paths: volume.JobPaths, record: Record) -> list[Path]:
@@ -197,5 +286,9 @@ def _record_part(paths: volume.JobPaths, record: Record) -> Path:
     return final.with_name(f"{final.name}.{record['attempt']}.part")
 
 
-def _tag() -> str:
-    return os.urandom(4).hex()
+def _remove_matching(paths: volume.JobPaths, frames: list[int], slug: str, pattern: str, *, keep: set[Path]) -> None:
+    folders = {folder for frame in frames for folder in (paths.frames(frame), paths.record(slug, frame).parent)}
+    for folder in folders:
+        for part in folder.rglob(pattern):
+            if part not in keep:
+                part.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import sys
 import time
 import unicodedata
@@ -31,6 +32,8 @@ CAUSE_FILE_MISSING = 14
 CAUSE_SCENE = 15
 CAUSE_HASH = 17
 CAUSE_COST = 18
+
+_NO_LINKS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
 BLOCK = 500
 PROGRESS = '{"cloud_farm":'
@@ -163,9 +166,24 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents, each with the group of the one above it: what renderers and the file server share."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return
+    try:
+        os.chmod(folder, stat.S_IMODE(folder.stat().st_mode) | stat.S_ISGID)
+    except OSError:
+        return  # this file system, or a user outside the group, does not take the group's bit
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Write a file's bytes, every write, fsync and close checked; the name is not final until this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with open(path, "wb") as stream:
         stream.write(content)
         stream.flush()
@@ -177,16 +195,24 @@ def write_json(path: Path, data: Any, *, exclusive: bool = False) -> bool:
 
     Returns:
         False when `exclusive` is set and the name was taken (it is left untouched), else True.
+
+    Raises:
+        OSError: The volume can't be written; nothing is left behind.
     """
+    return publish_bytes(path, json.dumps(data, indent=1, ensure_ascii=False).encode(), exclusive=exclusive)
+
+
+def publish_bytes(path: Path, content: bytes, *, exclusive: bool = False) -> bool:
+    """Publish bytes as `write_json` does."""
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
-    write_file(part, json.dumps(data, indent=1, ensure_ascii=False).encode())
-    if not exclusive:
+    try:
+        write_file(part, content)
+        if exclusive:
+            return link_exclusive(part, path)
         os.replace(part, path)
         return True
-    try:
-        return link_exclusive(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        _remove_quietly(part)
 
 
 def link_exclusive(source: Path, target: Path) -> bool:
@@ -195,34 +221,70 @@ def link_exclusive(source: Path, target: Path) -> bool:
         os.link(source, target)
         return True
     except FileExistsError:
-        return False
+        return _is_same_file(source, target)
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV):
+        if error.errno not in _NO_LINKS:
             raise
     return _create_exclusive(source.read_bytes(), target)
+
+
+def _is_same_file(source: Path, target: Path) -> bool:
+    """Tell whether the name that is taken is our own: NFS repeats a request whose answer was lost, and then says EEXIST."""
+    try:
+        return os.path.samefile(source, target)
+    except OSError:
+        return False
 
 
 def _create_exclusive(content: bytes, target: Path) -> bool:
     """The way of file systems without hard links; a reader may meet a half-written file and must treat it as torn."""
     try:
-        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     except FileExistsError:
         return False
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError:
+        _remove_quietly(target)  # ours, and torn: it must not keep others out
+        raise
     return True
 
 
-def to_trash(paths: JobPaths, path: Path, tag: str) -> None:
-    """Move something of the job out of the way without deleting it; absent is fine (another was faster)."""
+def _remove_quietly(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError:
+        return  # gone already, or on a volume that takes nothing any more
+
+
+def to_trash(paths: JobPaths, path: Path, tag: str) -> Path | None:
+    """Move something of the job out of the way without deleting it; None if it is absent (another was faster)."""
     target = paths.trash(path, tag)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     try:
         os.replace(path, target)
     except FileNotFoundError:
-        return
+        return None
+    return target
+
+
+def discard(paths: JobPaths, path: Path, seen: bytes) -> None:
+    """Move a broken file to the trash, but only the one that was seen: what another put in its place meanwhile is put back."""
+    target = to_trash(paths, path, uuid.uuid4().hex[:8])
+    if target is not None and target.read_bytes() != seen and link_exclusive(target, path):
+        _remove_quietly(target)
+
+
+def is_inside(path: str) -> bool:
+    """Tell whether a POSIX path of a list is plainly inside the folder that the list is about."""
+    parts = path.split("/")
+    if any(part in ("", ".", "..") for part in parts) or any(ord(char) < 32 or ord(char) == 127 for char in path):
+        return False
+    # Drives and back-slashes mean something on Windows only; elsewhere they are letters like others.
+    return os.name != "nt" or not any(char in path for char in "\\:")
 
 
 def emit(event: str, **fields: Any) -> None:
