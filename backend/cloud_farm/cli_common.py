@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,20 +76,31 @@ def get_farm(farm: str | None, *, blender: str | None = None, workers: int | Non
 
 
 def print_json(data: Mapping[str, Any]) -> None:
-    """Write one JSON line."""
-    click.echo(json.dumps(data, ensure_ascii=False, default=str))
+    """Write one JSON line, in ASCII: no name in it and no terminal can break it."""
+    click.echo(json.dumps(data, default=str))
 
 
 def is_terminal() -> bool:
     """Tell whether stdout is a terminal that a live view can use."""
-    return sys.stdout.isatty()
+    from .cli_text import is_terminal as understands_cursor
+
+    return understands_cursor(sys.stdout)
 
 
 @contextmanager
 def interruptible() -> Iterator[CancelToken]:
-    """Turn Ctrl-C into a cancel token: the wait ends at a safe place."""
+    """Turn Ctrl-C into a cancel token: the wait ends at a safe place. A second one interrupts at once."""
     token = CancelToken()
-    before = signal.signal(signal.SIGINT, lambda _number, _frame: token.cancel())
+
+    def interrupt(_number: int, _frame: object) -> None:
+        if token.cancelled:
+            raise KeyboardInterrupt
+        token.cancel()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield token  # only the main thread is told of signals
+        return
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         yield token
     finally:
@@ -99,21 +111,24 @@ def follow_job(farm: Farm, job_id: str, *, as_json: bool, land: bool = True, tar
     """Follow a job in the way that fits the output; returns the exit code."""
     from .cli_view import view_for
 
+    live = is_terminal() and not as_json
     try:
-        with interruptible() as token, view_for(as_json=as_json, live=is_terminal() and not as_json) as view:
+        with interruptible() as token, view_for(as_json=as_json, live=live) as view:
             status = farm.follow(
                 job_id, land=land, target=target, on_event=view.event, on_status=view.status, cancel=token
             )
-    except Cancelled:
-        click.echo(
-            f"\nThe job goes on. Follow it: cloud-farm follow {job_id}    Stop it: cloud-farm cancel {job_id}", err=True
-        )
+    except (Cancelled, KeyboardInterrupt):
+        click.echo(f"The job goes on. Follow it: cloud-farm follow {job_id}", err=True)
+        click.echo(f"                 Stop it:   cloud-farm cancel {job_id}", err=True)
         return Cancelled.exit_code
-    return finish(status, as_json=as_json)
+    return finish(status, as_json=as_json, live=live)
 
 
-def finish(status: JobStatus, *, as_json: bool) -> int:
-    """Say how a job ended; returns the exit code."""
+def finish(status: JobStatus, *, as_json: bool, live: bool = False) -> int:
+    """Say how a job ended, as far as a live picture does not show it; returns the exit code."""
+    from .cli_picture import advice
+    from .cli_text import clean
+
     if as_json:
         print_json(
             {
@@ -125,18 +140,16 @@ def finish(status: JobStatus, *, as_json: bool) -> int:
             }
         )
     elif status.state == "done":
-        click.echo(f"Done: {status.frames_total} frames in {status.landing}")
-    else:
+        click.echo(clean(f"Done: {status.frames_total} frames in {status.landing}"))
+    elif not live:
         click.echo(
             f"Job {status.id} is {status.state}: {status.frames_done} of {status.frames_total} frames are in {status.landing}",
             err=True,
         )
-        for message in status.messages[:10]:
-            click.echo(f"  {message}", err=True)
-        if status.state == "failed" and not status.stalled:
-            click.echo(f"Its logs: cloud-farm logs {status.id}    Try again: cloud-farm retry {status.id}", err=True)
+        for line in (*status.messages[:10], *advice(status)):
+            click.echo(f"  {clean(line)}", err=True)
     for path in status.set_aside[:5]:
-        click.echo(f"Not overwritten, because what was there is newer; put beside it: {path}", err=True)
+        click.echo(clean(f"Not overwritten, because what was there is newer; put beside it: {path}"), err=True)
     return 0 if status.state in ("done", "paused") else 1
 
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .cli_common import follow_job, front_options, get_farm, interruptible, plain_event, print_json
+from .cli_picture import STATE_STYLES, Canvas, draw, status_data
+from .cli_text import Line, Span, clean, columns, echo_lines, glyphs_for
 from .errors import Cancelled
 from .json_data import to_json
 
 if TYPE_CHECKING:
     from .farm import Farm
     from .status import JobStatus, JobSummary
+
+_MANY_LINES = 500
+"""`status` is printed once: it may be longer than the terminal."""
 
 
 @click.command()
@@ -28,17 +36,26 @@ def jobs(farm: str | None, json: bool) -> int:
         return 0
     if not found:
         click.echo("No jobs yet. Start one with: cloud-farm demo")
-    for job in found:
-        click.echo(job_line(job))
+    echo_lines(job_table(found), sys.stdout)
     return 0
 
 
-def job_line(job: JobSummary) -> str:
-    """Write a job in one line of 80 columns."""
-    failed = f" {job.frames_failed} failed" if job.frames_failed else ""
-    frames = f"{job.frames_done}/{job.frames_total}{failed}"
+def job_table(found: Sequence[JobSummary]) -> list[Line]:
+    """Align jobs in columns; ids are whole, so that they can be copied."""
+    head = tuple(Span(text, "dim") for text in ("JOB", "STATE", "FRAMES", "STARTED", "BY"))
+    return columns([head, *(_job_row(job) for job in found)]) if found else []
+
+
+def _job_row(job: JobSummary) -> tuple[Span, ...]:
+    failed = f" ({job.frames_failed} failed)" if job.frames_failed else ""
     created = job.created[5:16].replace("T", " ")
-    return f"{job.id:<38.38} {job.state:<10} {frames:>12}  {created}  {job.owner:<8.8}".rstrip()
+    return (
+        Span(job.id),
+        Span(job.state, STATE_STYLES.get(job.state, "rendering")),
+        Span(f"{job.frames_done}/{job.frames_total}{failed}"),
+        Span(created, "dim"),
+        Span(clean(job.owner or job.message), "dim"),
+    )
 
 
 @click.command()
@@ -49,24 +66,21 @@ def status(job: str, farm: str | None, json: bool) -> int:
     opened = get_farm(farm)
     found = opened.status(opened.find(job))
     if json:
-        print_json(to_json(found))
+        print_json(status_data(found))
         return 0
-    click.echo(f"{found.id}  {found.state}")
-    click.echo(f"  {figures_line(found)}")
-    click.echo(f"  from {found.owner}@{found.host}, {found.created}, revision {found.revision}")
-    click.echo(f"  frames land in {found.landing}")
-    for message in found.messages[:10]:
-        click.echo(f"  ! {message}")
+    canvas = Canvas(shutil.get_terminal_size().columns, _MANY_LINES, glyphs_for(sys.stdout))
+    echo_lines([*draw(found, canvas), *_origin(found)], sys.stdout)
     return 0
 
 
-def figures_line(found: JobStatus) -> str:
-    """Write the figures of a job."""
-    parts = [f"{found.frames_done} of {found.frames_total} frames done"]
-    parts += [f"{found.frames_failed} failed"] if found.frames_failed else []
-    parts += [f"rendering {', '.join(str(frame.frame) for frame in found.running)}"] if found.running else []
-    parts += [f"about {found.eta_seconds:.0f} s left"] if found.eta_seconds else []
-    return ", ".join(parts)
+def _origin(found: JobStatus) -> list[Line]:
+    """Say where the job came from and where its frames go."""
+    created = found.created.replace("T", " ").removesuffix("Z")
+    return [
+        (),
+        (Span(" from   ", "dim"), Span(clean(f"{found.owner} on {found.host}, {created} UTC"))),
+        (Span(" lands  ", "dim"), Span(clean(found.landing))),
+    ]
 
 
 @click.command()

@@ -1,0 +1,203 @@
+"""The picture of a job: what a live view draws again and again, and `status` once. Plain data, drawn by others."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .cli_strip import draw_strip, legend
+from .cli_text import Glyphs, Line, Span, cells, clean, clock, fit, line_cells, short_path, spread, wrapped
+
+if TYPE_CHECKING:
+    from .status import JobStatus
+    from .tracking import RunningFrame
+
+WIDEST = 120
+NARROWEST = 40
+STATE_STYLES = {"done": "good", "failed": "bad", "cancelled": "warning", "cancelling": "warning", "paused": "warning"}
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """Where and how a picture is drawn.
+
+    Attributes:
+        width: Cells of the terminal.
+        height: Its lines; a live picture never grows beyond them.
+        late: Seconds since the status was read: clocks go on between two looks.
+        busy_for: Seconds that each running frame was watched, by (attempt, frame).
+        notes: Problems that came up before the job was on the farm.
+        live: Somebody watches; says how to leave.
+    """
+
+    width: int
+    height: int
+    glyphs: Glyphs
+    late: float = 0.0
+    busy_for: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    live: bool = False
+
+
+def draw(status: JobStatus, canvas: Canvas) -> list[Line]:
+    """Draw a job: title, figures, strip of frames, what each Blender does, the last file, problems and what to do."""
+    width = max(NARROWEST, min(canvas.width, WIDEST)) - 1
+    head = [*_title(status, width), (), _figures(status, canvas), ()]
+    strip = draw_strip(status.frame_states, width=width - 2, rows=_strip_rows(canvas), glyphs=canvas.glyphs)
+    head += [(Span(" "), *line) for line in strip.lines]
+    if status.frame_states:
+        head.append((Span(" "), *legend(status.frame_states, strip, width=width - 2, glyphs=canvas.glyphs)))
+    tail = _tail(status, canvas, width)
+    room = max(2, canvas.height - len(head) - len(tail) - 3)
+    workers = _workers(status, canvas, width, most=room)
+    room -= len(workers)
+    problems = _problems(status, canvas, width, most=max(2, room))
+    return [*head, *_block(workers), *_block(problems), *_block(tail)]
+
+
+def elapsed(status: JobStatus, *, late: float = 0.0) -> float:
+    """Return how long the job has been worked on since it was last submitted or retried, in seconds."""
+    if not status.started_at:
+        return 0.0
+    end = status.last_frame_at if status.is_final else status.read_at + late
+    return max(0.0, end - status.started_at)
+
+
+def rate_text(frames_per_second: float) -> str:
+    """Write a speed so that slow renders are readable, too."""
+    if frames_per_second >= 10:
+        return f"{frames_per_second:.0f} frames/s"
+    if frames_per_second >= 0.1:
+        return f"{frames_per_second:.2g} frames/s"
+    return f"{clock(1 / frames_per_second)} a frame"
+
+
+def status_data(status: JobStatus) -> dict[str, Any]:
+    """Return a job's picture for programs; frames are ranges by camera and state, not one entry each."""
+    from .frames import format_frames
+
+    found: dict[str | None, dict[str, list[int]]] = {}
+    for frame in status.frame_states:
+        found.setdefault(frame.camera, {}).setdefault(frame.state, []).append(frame.frame)
+    frames = [
+        {"camera": camera, **{state: format_frames(sorted(numbers)) for state, numbers in states.items()}}
+        for camera, states in found.items()
+    ]
+    plain = dataclasses.asdict(dataclasses.replace(status, frame_states=()))
+    return {**plain, "frame_states": frames}
+
+
+def advice(status: JobStatus) -> list[str]:
+    """Say what a person can do about a job that stands still; each a whole command line after a colon."""
+    if status.stalled:
+        return []  # its message says it
+    return {
+        "failed": [
+            f"See why: cloud-farm logs {status.id}",
+            f"Render what is missing: cloud-farm retry {status.id}",
+        ],
+        "cancelled": [f"Render the rest: cloud-farm retry {status.id}"],
+        "paused": [f"Go on: cloud-farm resume {status.id}"],
+    }.get(status.state, [])
+
+
+def _block(lines: list[Line]) -> list[Line]:
+    return [(), *lines] if lines else []
+
+
+def _strip_rows(canvas: Canvas) -> int:
+    return max(1, min(10, canvas.height // 6))
+
+
+def _title(status: JobStatus, width: int) -> list[Line]:
+    state = STATE_STYLES.get(status.state, "busy")
+    right = (Span(status.state, state), Span(f" on {clean(status.farm)} ", "dim"))
+    revision = f"  revision {status.revision}" if status.revision > 1 else ""
+    return spread((Span(" "), Span(clean(status.id), "title"), Span(revision, "dim")), right, width)
+
+
+def _figures(status: JobStatus, canvas: Canvas) -> Line:
+    share = 100 * status.frames_done // status.frames_total if status.frames_total else 0
+    parts = [f"{status.frames_done} of {status.frames_total} frames", f"{share} %"]
+    if status.frames_per_second:
+        parts.append(rate_text(status.frames_per_second))
+    if spent := elapsed(status, late=canvas.late):
+        parts.append(f"took {clock(spent)}" if status.is_final else f"{clock(spent)} so far")
+    if status.eta_seconds is not None and not status.is_final:
+        parts.append(f"{clock(max(0.0, status.eta_seconds - canvas.late))} left")
+    while len(parts) > 2 and cells("  ".join(parts)) + 2 > canvas.width:
+        del parts[2]  # the speed goes first, the time that is left stays
+    gap = "   " if cells("   ".join(parts)) + 2 <= canvas.width else "  "
+    first, *rest = parts
+    return (Span(f" {first}", "title"), *(Span(gap + part) for part in rest))
+
+
+def _workers(status: JobStatus, canvas: Canvas, width: int, *, most: int) -> list[Line]:
+    numbers = max((len(str(item.frame)) for item in status.running), default=1)
+    lines = [_worker(item, canvas, width, numbers) for item in status.running]
+    if not status.is_final:
+        rendering = {item.chunk for item in status.running}
+        lines += [
+            _starting(task.id, canvas) for task in status.tasks if task.phase == "running" and task.id not in rendering
+        ]
+    if len(lines) > most:
+        lines = [*lines[: most - 1], (Span(f"   and {len(lines) - most + 1} more at work", "dim"),)]
+    return lines
+
+
+def _starting(task: str, canvas: Canvas) -> Line:
+    text = "preparing the scene" if task == "prepare" else f"Blender starts on {task}"
+    return (Span(f" {canvas.glyphs.worker} ", "rendering"), Span(text, "dim"))
+
+
+def _worker(item: RunningFrame, canvas: Canvas, width: int, numbers: int) -> Line:
+    camera = f" {fit(clean(item.camera), 14, canvas.glyphs)}" if item.camera else ""
+    head = (Span(f" {canvas.glyphs.worker} ", "rendering"), Span(f"frame {item.frame:>{numbers}}{camera}  "))
+    seconds = canvas.busy_for.get((item.attempt, item.frame))
+    clock_text = f"  {clock(seconds):>5}" if seconds is not None else ""
+    if item.sample is None or not item.samples:
+        return (*head, Span(f"getting ready{clock_text}", "dim"))
+    digits = len(str(item.samples))
+    tail = f"  {item.sample:>{digits}}/{item.samples} samples{clock_text}"
+    room = min(60, width - line_cells(head) - cells(tail) - 1)
+    if room < 6:
+        return (*head, Span(tail.strip(), "dim"))
+    full = min(room, room * item.sample // item.samples)
+    bar = (Span(canvas.glyphs.bar * full, "rendering"), Span(canvas.glyphs.rest * (room - full), "dim"))
+    return (*head, *bar, Span(tail, "dim"))
+
+
+def _problems(status: JobStatus, canvas: Canvas, width: int, *, most: int) -> list[Line]:
+    lines: list[Line] = []
+    texts = list(dict.fromkeys([*canvas.notes, *status.messages]))
+    for number, text in enumerate(texts):
+        block = wrapped(text, width - 1, first=(Span(" ! ", "warning"),))
+        last = number == len(texts) - 1
+        if len(lines) + len(block) > most - (0 if last else 1) and lines:
+            text = f"   and {len(texts) - number} more; all of them: cloud-farm status {status.id}"
+            lines.append((Span(fit(text, width, canvas.glyphs), "dim"),))
+            return lines
+        lines += block
+    return lines
+
+
+def _tail(status: JobStatus, canvas: Canvas, width: int) -> list[Line]:
+    lines: list[Line] = []
+    if status.last_file:
+        name = os.path.basename(status.last_file)  # noqa: PTH119 - the path may be another system's
+        lines.append(_named(" last  ", status.last_file if len(name) < width else name, canvas, width))
+    elif status.frames_done and status.landing:
+        lines.append(_named(" in  ", status.landing, canvas, width))
+    for sentence in advice(status):
+        what, _, command = sentence.partition(": ")
+        lines.append((Span(f" {what}: ", "dim"), Span(command, "title")))
+    if canvas.live and not status.is_final:
+        lines.append((Span(" Ctrl-C stops watching; the job goes on.", "dim"),))
+    return lines
+
+
+def _named(label: str, path: str, canvas: Canvas, width: int) -> Line:
+    return (Span(label, "dim"), Span(short_path(path, width - cells(label) - 1, canvas.glyphs)))
