@@ -19,6 +19,7 @@ from .json_data import to_json
 
 if TYPE_CHECKING:
     from .farm import Farm
+    from .movie import Movie
     from .status import JobStatus, JobSummary
 
 _MANY_LINES = 500
@@ -128,15 +129,14 @@ def _follow_logs(farm: Farm, job_id: str, chunk: str | None) -> int:
 @click.argument("job", default="last")
 @front_options("farm", "json")
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder to bring the frames to.")
+@click.option("--encode", is_flag=True, help="Make a movie of the frames, with the scene's sound.")
 @click.option(
-    "--encode",
+    "--movie",
     type=click.Path(path_type=Path),
-    is_flag=False,
-    flag_value=Path(),
-    metavar="[FILE]",
-    help="Make a movie of the frames, with the scene's sound.",
+    metavar="FILE",
+    help="Where --encode puts it.  [default: beside the frames]",
 )
-def fetch(job: str, farm: str | None, json: bool, output: Path | None, encode: Path | None) -> int:
+def fetch(job: str, farm: str | None, json: bool, output: Path | None, encode: bool, movie: Path | None) -> int:
     """Bring the finished frames of JOB here."""
     opened = get_farm(farm)
     job_id = opened.find(job)
@@ -150,10 +150,17 @@ def fetch(job: str, farm: str | None, json: bool, output: Path | None, encode: P
     folder, count = opened.fetch(job_id, target=output, on_event=listen)
     if not json:
         click.echo(f"{count} frames are in {folder}")
-    if encode is not None:
+    if encode or movie is not None:
         began = time.monotonic()
-        movie = opened.encode(job_id, folder, target=encode if encode.name else None)
-        click.echo(f"Movie in {time.monotonic() - began:.0f} s: {movie}") if not json else print_json(
-            {"event": "movie", "path": str(movie)}
-        )
+        for made in opened.encode(job_id, folder, target=movie):
+            _tell_movie(made, time.monotonic() - began, as_json=json)
     return 0
+
+
+def _tell_movie(movie: Movie, seconds: float, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"event": "movie", "path": str(movie.path), "notes": list(movie.notes)})
+        return
+    click.echo(clean(f"Movie in {seconds:.0f} s: {movie.path}"))
+    for note in movie.notes:
+        click.echo(clean(f"Note: {note}"))

@@ -173,14 +173,14 @@ def _worker(item: RunningFrame, canvas: Canvas, width: int, numbers: int) -> Lin
 def _problems(status: JobStatus, canvas: Canvas, width: int, *, most: int) -> list[Line]:
     lines: list[Line] = []
     texts = list(dict.fromkeys([*canvas.notes, *status.messages]))
-    for number, text in enumerate(texts):
-        block = wrapped(text, width - 1, first=(Span(" ! ", "warning"),))
-        last = number == len(texts) - 1
-        if len(lines) + len(block) > most - (0 if last else 1) and lines:
-            text = f"   and {len(texts) - number} more; all of them: cloud-farm status {status.id}"
-            lines.append((Span(fit(text, width, canvas.glyphs), "dim"),))
-            return lines
-        lines += block
+    for number, text in enumerate(texts, start=1):
+        lines += wrapped(text, width - 1, first=(Span(" ! ", "warning"),))
+        if len(lines) > most:
+            rest = f" and {len(texts) - number} more" if number < len(texts) else ""
+            more = fit(
+                f"   {canvas.glyphs.ellipsis}{rest}; all of it: cloud-farm status {status.id}", width, canvas.glyphs
+            )
+            return [*lines[: most - 1], (Span(more, "dim"),)]
     return lines
 
 
@@ -189,8 +189,6 @@ def _tail(status: JobStatus, canvas: Canvas, width: int) -> list[Line]:
     if status.last_file:
         name = os.path.basename(status.last_file)  # noqa: PTH119 - the path may be another system's
         lines.append(_named(" last  ", status.last_file if len(name) < width else name, canvas, width))
-    elif status.frames_done and status.landing:
-        lines.append(_named(" in  ", status.landing, canvas, width))
     for sentence in advice(status):
         what, _, command = sentence.partition(": ")
         lines.append((Span(f" {what}: ", "dim"), Span(command, "title")))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .control import JobControl
 from .engines import Engine, open_engine
@@ -24,6 +24,9 @@ from .platform import user_folders
 from .profile import FarmProfile, load_profile
 from .status import JobStatus, JobSummary, StatusReader
 from .stores import Store, open_store
+
+if TYPE_CHECKING:
+    from .movie import Movie
 
 _POLL_SECONDS = 0.5
 
@@ -278,6 +281,24 @@ class Farm:
         landing = self._landing(job_id, target)
         status = self._reader(job_id).read(on_event=on_event, landing=landing)
         return landing.folder, status.frames_done
+
+    def encode(self, job_id: str, folder: Path | None = None, *, target: Path | None = None) -> tuple[Movie, ...]:
+        """Make a movie of the finished frames, with the scene's sound; one of each camera.
+
+        Args:
+            folder: Where the frames land or landed; None is the job's own landing folder.
+            target: The movie, or the folder that takes it; None is the frames' folder.
+
+        Raises:
+            InvalidJobError: No frame is finished.
+            BlenderError: No Blender on this computer, or it failed.
+        """
+        from .movie import encode_movies
+
+        landing = self._landing(job_id, folder)
+        frames = self._reader(job_id).landed(landing)
+        document = self.document(job_id)
+        return encode_movies(document, frames, store=self.store, profile=self.profile, target=target or landing.folder)
 
     def landing_folder(self, job_id: str) -> Path:
         """Return where this computer lands a job's frames."""

@@ -130,6 +130,17 @@ class StatusReader:
         self._tell(status, on_event)
         return status
 
+    def landed(self, landing: Landing) -> dict[FrameKey, Path]:
+        """Land every finished frame and tell where its main file lies; the newest revision of each.
+
+        Raises:
+            LandingError: A frame has a hostile name, or the folder can't be written.
+        """
+        self._refresh()
+        newest = {key: revision for revision, key in sorted(self._tracker.published, key=lambda item: item[0])}
+        found = {key: self._tracker.published[revision, key] for key, revision in newest.items()}
+        return {key: landing.land(item.revision, self._tracker.record(item)) for key, item in found.items()}
+
     def summary(self) -> JobSummary:
         """Return one line about the job; reads no log and no record."""
         engine = self._engine.status(self._document.id)
