@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,13 +23,15 @@ _BUDGET_SECONDS = 10.0
 _GRACE_SECONDS = 20.0
 """Less than Kubernetes' 30 s between SIGTERM and SIGKILL, so that the supervisor itself gets to write the end."""
 _PR_SET_PDEATHSIG = 1
+_LAST_WORDS = 200
+"""Lines of a log that outgrew its limit that are kept of its end."""
 
 
 class Stopper:
     """Remembers that somebody asked the supervisor to stop; the handler itself does nothing that could fail."""
 
-    def __init__(self) -> None:
-        self.stopped = False
+    def __init__(self, *, stopped: bool = False) -> None:
+        self.stopped = stopped
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
 
@@ -80,6 +84,7 @@ class Child:
         self._rest = b""
         self._frame: int | None = None
         self._frame_since = 0.0
+        self._late: int | None = None
         self._failed: dict[int, str] = {}
         self._fatal: dict[str, Any] = {}
         self._peak: int | None = None
@@ -117,8 +122,10 @@ class Child:
             why = self._why_end(stopper, frame_seconds)
             if not why and time.monotonic() - asked_budget > _BUDGET_SECONDS:
                 asked_budget = time.monotonic()
+                self._copy.sign_of_life()
                 why = "budget" if over_budget() else ""
             if why:
+                self._late = self._frame if why == "time" else None
                 _end_group(process, gently=why != "time")
                 return why
             time.sleep(_POLL_SECONDS)
@@ -132,6 +139,8 @@ class Child:
         return ""
 
     def _end(self, code: int, why: str) -> ChildEnd:
+        if code > 128 and code != volume.STOPPED:
+            code = 128 - code  # a shell around Blender tells of its death so
         name = _signal_name(-code) if code < 0 else ""
         return ChildEnd(
             code=None if name else code,
@@ -141,7 +150,7 @@ class Child:
             cause=self._fatal.get("cause"),
             message=str(self._fatal.get("message", "")),
             stopped=why == "stop",
-            timed_out=self._frame if why == "time" else None,
+            timed_out=self._late,
             over_budget=why == "budget",
             peak_memory=self._peak,
         )
@@ -152,10 +161,10 @@ class Child:
         *lines, self._rest = self._rest.split(b"\n")
         if last and self._rest:
             lines, self._rest = [*lines, self._rest], b""
+        if lines:
+            self._copy.write(lines)
         for line in lines:
-            self._copy.write(line + b"\n")
             self._note(line)
-        self._copy.flush()
 
     def _note(self, line: bytes) -> None:
         if not line.startswith(volume.PROGRESS.encode()):
@@ -178,34 +187,66 @@ class Child:
 
 
 class _LogCopy:
-    """The attempt's log on the volume, and our own stdout. A full volume costs the log, never the frames."""
+    """The attempt's log on the volume, and our own stdout. A full volume costs the log, never the frames.
+
+    Past the limit only progress goes on (few lines a frame, followers live on them); Blender's last words close the log.
+    """
 
     def __init__(self, path: Path, most: int) -> None:
+        self._path = path
         self._left = most
+        self._last_words: deque[bytes] = deque(maxlen=_LAST_WORDS)
+        self._stdout: BinaryIO | None = sys.stdout.buffer
         self._stream: BinaryIO | None = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            volume.make_folder(path.parent)
             self._stream = open(path, "ab", buffering=0)  # noqa: SIM115 - it lives as long as the child
         except OSError as error:
             sys.stderr.write(f"The log {path} can't be written: {error}\n")
 
-    def write(self, line: bytes) -> None:
-        sys.stdout.buffer.write(line)
-        if self._stream is None or self._left <= 0:
+    def write(self, lines: list[bytes]) -> None:
+        self._print(b"".join(line + b"\n" for line in lines))
+        kept = [line for line in lines if self._keep(line)]
+        if kept:
+            self._append(b"".join(line + b"\n" for line in kept))
+
+    def _keep(self, line: bytes) -> bool:
+        if self._left > 0:
+            self._left -= len(line) + 1
+            if self._left <= 0:
+                self._append(b"(the log reached its limit; from here on it has progress and Blender's last words)\n")
+            return self._left > 0
+        self._last_words.append(line[:2000])
+        return line.startswith(volume.PROGRESS.encode()) and b'"sample"' not in line[:40]
+
+    def _print(self, content: bytes) -> None:
+        if self._stdout is None:
             return
-        self._left -= len(line)
-        if self._left <= 0:
-            line = b"(the log reached its limit and ends here)\n"
         try:
-            self._stream.write(line)
+            self._stdout.write(content)
+            self._stdout.flush()
+        except OSError:
+            self._stdout = None  # nobody listens any more; the log on the volume goes on
+
+    def _append(self, content: bytes) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(content)
         except OSError as error:
             sys.stderr.write(f"The log can't be written any more: {error}\n")
             self._stream = None
 
-    def flush(self) -> None:
-        sys.stdout.flush()
+    def sign_of_life(self) -> None:
+        """Show that the attempt runs although Blender says nothing: the log's time is how others tell."""
+        try:
+            os.utime(self._path)
+        except OSError:
+            return
 
     def close(self) -> None:
+        said = [line for line in self._last_words if not line.startswith(volume.PROGRESS.encode())]
+        self._append(b"".join(line + b"\n" for line in said))
         if self._stream is not None:
             self._stream.close()
 
@@ -213,16 +254,17 @@ class _LogCopy:
 def _start(command: list[str], environment: dict[str, str], sink: BinaryIO) -> subprocess.Popen[bytes]:
     """Start in a group of its own that dies with us, so that no Blender renders on unwatched."""
     posix = os.name == "posix"
+    us = os.getpid()
     return subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
-        start_new_session=posix, preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        start_new_session=posix, preexec_fn=(lambda: _die_with_parent(us)) if sys.platform == "linux" else None,
     )  # fmt: skip
 
 
-def _die_with_parent() -> None:
-    import ctypes
-
+def _die_with_parent(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(volume.UNHANDLED)  # it died before we could ask
 
 
 def _end_group(process: subprocess.Popen[bytes], *, gently: bool) -> None:

@@ -41,6 +41,8 @@ class FrameTries:
             names = ", ".join(sorted(self.signals))
             return f"Blender crashed {self.crashed} times while it rendered this frame ({names}). The log has its last words."
         if self.unexplained >= MOST_UNEXPLAINED:
+            if self.last_message:
+                return f"Blender gave up {self.unexplained} times at this frame. {self.last_message}"
             return (
                 f"Blender was killed {self.unexplained} times while it rendered this frame, probably for lack of memory."
                 " Lower the resolution or the textures' size, or render on a bigger machine."
@@ -98,7 +100,13 @@ def _count(tries: FrameTries, frame: int, end: dict[str, Any] | None) -> None:
     if clean is not None:
         tries.failed += 1
         tries.last_message = str(clean.get("message", ""))
-    elif end.get("exit") == volume.STOPPED or death.get("frame") != frame:
+    elif end.get("exit") == volume.STOPPED or death.get("signal") == "SIGTERM":
+        return
+    elif not death and end.get("exit") in (volume.UNHANDLED, volume.DEVICE_ERROR):
+        # Blender ended by itself at this frame; left uncounted, one such frame would keep the rest of its chunk out for ever.
+        tries.unexplained += 1
+        tries.last_message = str(end.get("reason", ""))
+    elif death.get("frame") != frame:
         return
     elif death.get("signal") in CRASHES:
         tries.crashed += 1
