@@ -22,14 +22,24 @@ if TYPE_CHECKING:
     from .status import JobStatus
 
 F = TypeVar("F", bound=Callable[..., Any])
-_TYPES = {"text": click.STRING, "duration": click.STRING, "integer": click.INT, "number": click.FLOAT}
+_TYPES = {"integer": click.INT, "number": click.FLOAT}
+"""All others stay text: `options.py` understands them, with the same words in every front."""
 
 
 def job_options(command: F) -> F:
     """Add every option of a job."""
-    for option in reversed(JOB_OPTIONS):
-        command = _click_option(option)(command)
-    return command
+    return job_options_for(*(option.field for option in JOB_OPTIONS))(command)
+
+
+def job_options_for(*fields: str) -> Callable[[F], F]:
+    """Add the options that set these fields of a job."""
+
+    def add(command: F) -> F:
+        for option in reversed(JOB_OPTIONS):
+            command = _click_option(option)(command) if option.field in fields else command
+        return command
+
+    return add
 
 
 def front_options(*names: str) -> Callable[[F], F]:
@@ -57,15 +67,14 @@ def _click_option(option: Option) -> Callable[[F], F]:
     names = (*option.flags, option.name)
     if option.kind == "switch":
         return click.option(*names, is_flag=True, help=text)
-    if option.kind == "choice":
-        return click.option(
-            *names, type=click.Choice(option.choices, case_sensitive=False), metavar=_metavar(option), help=text
-        )
-    return click.option(*names, type=_TYPES[option.kind], metavar=option.metavar, multiple=option.many, help=text)
-
-
-def _metavar(option: Option) -> str:
-    return "|".join(option.choices) if len(option.choices) <= 8 else option.name.upper()
+    return click.option(
+        *names,
+        type=_TYPES.get(option.kind, click.STRING),
+        metavar=option.metavar,
+        multiple=option.many,
+        help=text,
+        shell_complete=lambda _ctx, _param, begun: [c for c in option.choices if c.lower().startswith(begun.lower())],
+    )
 
 
 def get_farm(farm: str | None, *, blender: str | None = None, workers: int | None = None) -> Farm:

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from .cli_common import follow_job, front_options, get_farm, job_options
+from .cli_common import follow_job, front_options, get_farm, job_options_for
+from .control import OVERRIDES
 from .errors import UsageError
 from .frames import FrameRange
 from .options import overrides_from_values, parse_duration
@@ -54,7 +55,7 @@ def resume(job: str, farm: str | None, json: bool, wait: bool) -> int:
 
 @click.command()
 @click.argument("job", default="last")
-@job_options
+@job_options_for("frames", *OVERRIDES)
 @front_options("farm", "allow_scripts", "json")
 @click.option("--force", is_flag=True, help="Render the frames again although they are done.")
 @click.option("--wait/--detach", default=True, help="Follow the job, or leave it to the farm.  [default: --wait]")
@@ -69,6 +70,8 @@ def retry(job: str, farm: str | None, allow_scripts: bool, json: bool, force: bo
     job_id = opened.find(job)
     frames = FrameRange.parse(values["frames"]) if values["frames"] else None
     overrides = overrides_from_values({**values, "frames": None})
+    if frames is not None and not (force or overrides):
+        raise UsageError("A plain retry renders all that is missing. To render chosen frames again, add --force.")
     opened.retry(job_id, frames=frames, overrides=overrides, force=force, allow_scripts=allow_scripts)
     if wait:
         return follow_job(opened, job_id, as_json=json)

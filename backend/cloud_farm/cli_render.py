@@ -21,7 +21,7 @@ _DEMO_SECONDS = 300.0
 
 
 @click.command()
-@click.argument("scene", required=False)
+@click.argument("scene_file", metavar="[SCENE]", required=False)
 @click.option("--on-volume", metavar="PATH", help="A .blend that is on the farm's volume already; takes SCENE's place.")
 @job_options
 @front_options("farm", "allow_scripts", "dry_run", "json")
@@ -29,7 +29,7 @@ _DEMO_SECONDS = 300.0
 @click.option(
     "--wait/--detach", default=True, help="Follow the job to its end, or leave it to the farm.  [default: --wait]"
 )
-def render(scene: str | None, on_volume: str | None, wait: bool, **values: Any) -> int:
+def render(scene_file: str | None, on_volume: str | None, wait: bool, **values: Any) -> int:
     """Render SCENE; frames land as they finish.
 
     \b
@@ -37,7 +37,7 @@ def render(scene: str | None, on_volume: str | None, wait: bool, **values: Any) 
     cloud-farm render shot.blend -f 1-250x5 --samples 64 -o //preview/shot_####
     cloud-farm render shot.blend --device optix --detach
     """
-    job = _job(scene, on_volume, values)
+    job = _job(scene_file, on_volume, values)
     farm = get_farm(values["farm"], blender=values["blender"], workers=values["workers"])
     return submit_and_follow(farm, job, values, wait=wait)
 
@@ -72,30 +72,30 @@ def demo(folder: Path, wait: bool, **values: Any) -> int:
 
 
 @click.command()
-@click.argument("scene", required=False)
+@click.argument("scene_file", metavar="[SCENE]", required=False)
 @click.option("--on-volume", metavar="PATH", help="A .blend that is on the farm's volume already; takes SCENE's place.")
 @job_options
 @front_options("farm", "allow_scripts", "json")
 @local_options
-def plan(scene: str | None, on_volume: str | None, **values: Any) -> int:
+def plan(scene_file: str | None, on_volume: str | None, **values: Any) -> int:
     """Show what rendering SCENE would do: files, chunks, commands. Nothing is sent."""
     farm = get_farm(values["farm"], blender=values["blender"], workers=values["workers"])
     with farm.prepare(
-        _job(scene, on_volume, values), allow_scripts=values["allow_scripts"], on_event=_listener(values)
+        _job(scene_file, on_volume, values), allow_scripts=values["allow_scripts"], on_event=_listener(values)
     ) as ready:
         show_plan(ready, as_json=values["json"], commands=True)
     return 0
 
 
 @click.command()
-@click.argument("scene")
+@click.argument("scene_file", metavar="SCENE")
 @job_options
 @front_options("farm", "json")
 @local_options
-def pack(scene: str, **values: Any) -> int:
+def pack(scene_file: str, **values: Any) -> int:
     """List every file that SCENE needs, with size and hash. Nothing is sent."""
     farm = get_farm(values["farm"], blender=values["blender"], workers=values["workers"])
-    with farm.prepare(_job(scene, None, values), on_event=_listener(values)) as ready:
+    with farm.prepare(_job(scene_file, None, values), on_event=_listener(values)) as ready:
         if values["json"]:
             print_json(ready.pack.to_json())
             return 0
@@ -151,12 +151,12 @@ def show_plan(ready: Prepared, *, as_json: bool, commands: bool) -> None:
         click.echo(f"  {' '.join(planned.tasks[1].command)}")
 
 
-def _job(scene: str | None, on_volume: str | None, values: dict[str, Any]) -> RenderJob:
-    if (scene is None) == (on_volume is None):
+def _job(scene_file: str | None, on_volume: str | None, values: dict[str, Any]) -> RenderJob:
+    if (scene_file is None) == (on_volume is None):
         raise UsageError(
             "Name one scene file: cloud-farm render SCENE.blend, or --on-volume PATH for one on the farm's volume."
         )
-    return job_from_values(scene or on_volume or "", values, on_volume=on_volume is not None)
+    return job_from_values(scene_file or on_volume or "", values, on_volume=on_volume is not None)
 
 
 def _listener(values: dict[str, Any]) -> Listener:

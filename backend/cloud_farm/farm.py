@@ -314,7 +314,7 @@ class Farm:
     def _scene_file(self, job: RenderJob) -> Iterator[Path]:
         """Yield the scene file on this computer; a file that is on the volume is mirrored with what it links."""
         if not job.on_volume:
-            yield Path(job.scene_file)
+            yield Path(job.scene_file).absolute()  # its folder is remembered with the job
             return
         from .mirror import mirror_scene
 

@@ -6,12 +6,14 @@ Standard library only: it is read in Blender's own process too.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import UsageError
+from .frames import FrameRange
 from .job import DEVICES, STILL_FORMATS, RenderJob
 
 
@@ -22,7 +24,7 @@ class Option:
     Attributes:
         flags: As typed, the short one first.
         field: The RenderJob field that it sets; empty for options of the front itself.
-        kind: text, integer, number, duration, choice or switch.
+        kind: text, frames, integer, number, duration, choice, engine or switch.
         many: May be given several times.
         default: What happens without it, for help texts; empty if nothing to say.
     """
@@ -43,15 +45,15 @@ class Option:
 
 
 JOB_OPTIONS: tuple[Option, ...] = (
-    Option(("-f", "--frames"), "frames", "text", "Frames to render: 1-250, 1-250x5, 3,17,240, or 'scene'.", "FRAMES", default="scene"),
+    Option(("-f", "--frames"), "frames", "frames", "Frames to render: 1-250, 1-250x5, 3,17,240, or 'scene'.", "FRAMES", default="scene"),
     Option(("-o", "--output"), "landing", "text", "Where frames land, as a Blender output path (// and # work).", "PATH", default="the scene's"),
     Option(("--scene",), "scene", "text", "Scene to render.", "NAME", default="the file's active one"),
     Option(("--camera",), "cameras", "text", "Camera to render; give it again for more.", "NAME", many=True, default="as the scene says"),
     Option(("--view-layer",), "view_layers", "text", "View layer to render; give it again for more.", "NAME", many=True, default="as the scene says"),
-    Option(("--device",), "device", "choice", "What Cycles renders on; fails rather than fall back.", choices=DEVICES, default="auto"),
+    Option(("--device",), "device", "choice", f"What Cycles renders on: {', '.join(DEVICES)}. Fails rather than fall back.", "DEVICE", choices=DEVICES, default="auto"),
     Option(("--device-with-cpu",), "device_with_cpu", "switch", "Let the CPU help the GPU."),
-    Option(("--engine",), "engine", "text", "Render engine in place of the scene's: CYCLES, BLENDER_WORKBENCH, …", "ENGINE"),
-    Option(("--format",), "file_format", "choice", "File format in place of the scene's.", choices=STILL_FORMATS),
+    Option(("--engine",), "engine", "engine", "Render engine in place of the scene's: cycles, eevee, workbench or its own name.", "ENGINE"),
+    Option(("--format",), "file_format", "choice", "File format in place of the scene's: png, exr, multilayer, jpeg, tiff, webp …", "FORMAT", choices=STILL_FORMATS),
     Option(("--percentage",), "percentage", "integer", "Resolution percentage in place of the scene's.", "N"),
     Option(("--samples",), "samples", "integer", "Cycles samples in place of the scene's.", "N"),
     Option(("--seed",), "seed", "integer", "Cycles seed in place of the scene's.", "N"),
@@ -86,19 +88,24 @@ FRONT_ONLY_FIELDS: Mapping[str, str] = {
 }
 """RenderJob fields without an option of their own, each with its reason."""
 
+_FORMAT_WORDS = {
+    "exr": "OPEN_EXR", "multilayer": "OPEN_EXR_MULTILAYER", "jpg": "JPEG", "tif": "TIFF", "tga": "TARGA", "jp2": "JPEG2000",
+}  # fmt: skip
+_ENGINE_WORDS = {"cycles": "CYCLES", "eevee": "BLENDER_EEVEE", "workbench": "BLENDER_WORKBENCH"}
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
 def parse_duration(text: str) -> float:
-    """Read a time such as `90`, `90s`, `10m`, `2h`, `30d` as seconds.
+    """Read a time such as `90`, `90s`, `10m`, `1h30m`, `30d` as seconds.
 
     Raises:
         UsageError: It is not a time.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw]?)", text.strip())
-    if match is None or float(match[1]) <= 0:
-        raise UsageError(f"'{text}' is not a time. Write 90, 90s, 10m, 2h or 30d.")
-    return float(match[1]) * _UNITS[match[2]]
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhdw]?)", text.replace(" ", ""))
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text.replace(" ", "") or not 0 < seconds < math.inf:
+        raise UsageError(f"'{text}' is not a time. Write 90, 90s, 10m, 1h30m or 30d.")
+    return seconds
 
 
 def job_from_values(scene_file: str, values: Mapping[str, Any], *, on_volume: bool = False) -> RenderJob:
@@ -106,7 +113,7 @@ def job_from_values(scene_file: str, values: Mapping[str, Any], *, on_volume: bo
 
     Raises:
         InvalidJobError: A value that no job can have.
-        UsageError: A duration that is none.
+        UsageError: A value that can't be understood; the message says what can.
     """
     fields: dict[str, Any] = {}
     for option in JOB_OPTIONS:
@@ -119,12 +126,28 @@ def job_from_values(scene_file: str, values: Mapping[str, Any], *, on_volume: bo
 
 def overrides_from_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the RenderJob fields that were given, for a further revision."""
-    default = {field.name: field.default for field in dataclasses.fields(RenderJob)}
+    given = {o.field for o in JOB_OPTIONS if values.get(o.name) not in (None, (), False)}
     job = job_from_values("-", values)
-    return {o.field: getattr(job, o.field) for o in JOB_OPTIONS if getattr(job, o.field) != default[o.field]}
+    return {field.name: getattr(job, field.name) for field in dataclasses.fields(job) if field.name in given}
 
 
 def _convert(option: Option, value: Any) -> Any:
+    """Return a value as its field wants it; text of a command line and typed values of Blender become the same."""
     if option.kind == "duration":
-        return parse_duration(str(value))
+        return parse_duration(value) if isinstance(value, str) else float(value)
+    if option.kind == "frames":
+        # Only the words are checked here: what `scene` stands for is known when the file was read.
+        FrameRange.parse(str(value), scene=(1, 1, 1))
+    if option.kind == "choice":
+        return _choose(option, str(value))
+    if option.kind == "engine":
+        return _ENGINE_WORDS.get(str(value).lower(), str(value))
     return tuple(value) if option.many else value
+
+
+def _choose(option: Option, text: str) -> str:
+    wanted = _FORMAT_WORDS.get(text.lower(), text).lower() if option.field == "file_format" else text.lower()
+    for choice in option.choices:
+        if choice.lower() == wanted:
+            return choice
+    raise UsageError(f"There is no {option.name} '{text}'. Choose one of {', '.join(option.choices)}.")
