@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .cli_strip import draw_strip, legend
-from .cli_text import Glyphs, Line, Span, cells, clean, clock, fit, line_cells, short_path, spread, wrapped
+from .cli_text import Glyphs, Line, Span, cells, clean, clock, crop, fit, line_cells, short_path, spread, wrapped
 
 if TYPE_CHECKING:
     from .status import JobStatus
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 WIDEST = 120
 NARROWEST = 40
+_PROBLEM_LINES = 5
 STATE_STYLES = {"done": "good", "failed": "bad", "cancelled": "warning", "cancelling": "warning", "paused": "warning"}
 
 
@@ -51,11 +52,12 @@ def draw(status: JobStatus, canvas: Canvas) -> list[Line]:
     if status.frame_states:
         head.append((Span(" "), *legend(status.frame_states, strip, width=width - 2, glyphs=canvas.glyphs)))
     tail = _tail(status, canvas, width)
-    room = max(2, canvas.height - len(head) - len(tail) - 3)
-    workers = _workers(status, canvas, width, most=room)
-    room -= len(workers)
-    problems = _problems(status, canvas, width, most=max(2, room))
-    return [*head, *_block(workers), *_block(problems), *_block(tail)]
+    room = canvas.height - len(head) - len(tail) - 3
+    worst = _problems(status, canvas, width, most=_PROBLEM_LINES)
+    workers = _workers(status, canvas, width, most=max(1, room - len(worst)))
+    problems = _problems(status, canvas, width, most=max(2, room - len(workers)))
+    lines = [*head, *_block(workers), *_block(problems), *_block(tail)]
+    return [line if line and line[-1].style == "title" else crop(line, width + 1) for line in lines]
 
 
 def elapsed(status: JobStatus, *, late: float = 0.0) -> float:
@@ -191,7 +193,9 @@ def _tail(status: JobStatus, canvas: Canvas, width: int) -> list[Line]:
         lines.append(_named(" last  ", status.last_file if len(name) < width else name, canvas, width))
     for sentence in advice(status):
         what, _, command = sentence.partition(": ")
-        lines.append((Span(f" {what}: ", "dim"), Span(command, "title")))
+        one = (Span(f" {what}: ", "dim"), Span(command, "title"))
+        # A command is never cut: it is there to be copied.
+        lines += [one] if line_cells(one) < width else [(Span(f" {what}:", "dim"),), (Span(f" {command}", "title"),)]
     if canvas.live and not status.is_final:
         lines.append((Span(" Ctrl-C stops watching; the job goes on.", "dim"),))
     return lines

@@ -100,18 +100,34 @@ def fit(text: str, width: int, glyphs: Glyphs, *, keep_end: bool = False) -> str
     if cells(text) <= width:
         return text
     room = max(0, width - cells(glyphs.ellipsis))
-    kept: list[str] = []
-    for char in reversed(text) if keep_end else text:
-        room -= cells(char)
-        if room < 0:
-            break
-        kept.append(char)
-    return glyphs.ellipsis + "".join(reversed(kept)) if keep_end else "".join(kept) + glyphs.ellipsis
+    if keep_end:
+        return glyphs.ellipsis + _head(text[::-1], room)[::-1]
+    return _head(text, room) + glyphs.ellipsis
 
 
 def line_cells(line: Line) -> int:
     """Count the cells of a whole line."""
     return sum(cells(span.text) for span in line)
+
+
+def crop(line: Line, width: int) -> Line:
+    """Cut a line off at `width` cells."""
+    if line_cells(line) <= width:
+        return line
+    kept: list[Span] = []
+    for span in line:
+        room = width - line_cells(tuple(kept))
+        kept.append(Span(_head(span.text, room), span.style))
+    return tuple(kept)
+
+
+def _head(text: str, width: int) -> str:
+    """Return as much of the beginning as fits into `width` cells."""
+    for index, char in enumerate(text):
+        width -= cells(char)
+        if width < 0:
+            return text[:index]
+    return text
 
 
 def paint(line: Line, *, color: bool) -> str:
