@@ -299,10 +299,17 @@ def iso_now() -> str:
 
 
 def reach(state: str, frame: int | None = None) -> None:
-    """Stop for ever at a named state if a test asked for it (CLOUD_FARM_FAULT): it then kills a process at a proven place."""
+    """Stop for ever at a named state if a test asked for it (CLOUD_FARM_FAULT): it then kills a process at a proven place.
+
+    Only the first process that comes there stops; who finishes the dead one's work passes.
+    """
     wanted = os.environ.get("CLOUD_FARM_FAULT", "")
     if wanted not in (state, f"{state}:{frame}"):
         return
-    Path(os.environ["CLOUD_FARM_FAULT_FILE"]).write_text(f"{state} {os.getpid()}", encoding="utf-8")
+    try:
+        with open(os.environ["CLOUD_FARM_FAULT_FILE"], "x", encoding="utf-8") as stream:
+            stream.write(f"{state} {os.getpid()}")
+    except FileExistsError:
+        return
     while True:
         time.sleep(60)
