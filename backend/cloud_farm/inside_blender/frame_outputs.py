@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy  # type: ignore[import-not-found,unused-ignore]
+from exr_check import NotWhole, check_exr
 
 MOVIES = {"FFMPEG", "AVI_JPEG", "AVI_RAW"}
 _PNG_END = bytes.fromhex("0000000049454e44ae426082")
@@ -158,13 +159,27 @@ def check_file(path: Path, size: tuple[int, int] | None) -> None:
         raise BadOutput(f"{path.name} is empty. Is the disk of the machine that renders full?")
     if path.suffix.lower() == ".png" and not _ends_with(path, _PNG_END):
         raise BadOutput(f"{path.name} is cut short. Is the disk of the machine that renders full?")
-    found = _decoded_size(path)
+    found = _exr_size(path) if path.suffix.lower() == ".exr" else _decoded_size(path)
     if found == (0, 0):
         raise BadOutput(
             f"{path.name} can't be decoded; it was not written whole. Is the disk of the machine that renders full?"
         )
     if size is not None and any(abs(a - b) > 1 for a, b in zip(found, size, strict=True)):
         raise BadOutput(f"{path.name} is {found[0]}x{found[1]} pixels, it should be {size[0]}x{size[1]}.")
+
+
+def _exr_size(path: Path) -> tuple[int, int]:
+    """Check every block of an EXR, and decode it where Blender can: multilayer files have no pixels of their own."""
+    try:
+        size = check_exr(path)
+    except NotWhole as error:
+        raise BadOutput(f"{error} Is the disk of the machine that renders full?") from error
+    image = bpy.data.images.load(str(path))
+    try:
+        whole = image.type == "MULTILAYER" or tuple(image.size) != (0, 0)
+    finally:
+        bpy.data.images.remove(image)
+    return size if whole else (0, 0)
 
 
 def _decoded_size(path: Path) -> tuple[int, int]:

@@ -1,0 +1,157 @@
+"""What comes off the farm equals what plain Blender renders from the original file: every channel, and all metadata that is
+no time and no path."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import OpenImageIO
+import pytest
+from cloud_farm import RenderJob, open_farm
+from cloud_farm.blender import find_blender, run_script
+
+pytestmark = pytest.mark.blender
+
+_HERE = Path(__file__).parent
+_TIMES_AND_PATHS = {
+    "date",  # when it was rendered
+    "datetime",
+    "rendertime",
+    "time",  # of the scene: kept by Blender as a time code, compared below by the frame
+    "file",  # where the .blend lies
+    "memory",
+    "hostname",
+    "capdate",
+    "oiio:lastmodifiedtime",
+}
+
+
+def run_blender(script: Path, *arguments: str) -> None:
+    command = [
+        *find_blender().argv,
+        "-b",
+        "--factory-startup",
+        "--python-exit-code",
+        "10",
+        "--python",
+        str(script),
+        "--",
+        *arguments,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def read_parts(path: Path) -> list[tuple[Any, dict[str, Any]]]:
+    """(pixels as stored, metadata) of every part of an image file."""
+    source = OpenImageIO.ImageInput.open(str(path))
+    assert source is not None, OpenImageIO.geterror()
+    parts = []
+    index = 0
+    while source.seek_subimage(index, 0):
+        spec = source.spec()
+        pixels = source.read_image(index, 0, 0, spec.nchannels, spec.format)
+        assert pixels is not None, source.geterror()
+        metadata = {a.name: a.value for a in spec.extra_attribs if not _is_time_or_path(a.name)}
+        parts.append(
+            (pixels, {**metadata, "channels": tuple(spec.channelnames), "type": str(spec.format), "roi": str(spec.roi)})
+        )
+        index += 1
+    source.close()
+    return parts
+
+
+def _is_time_or_path(name: str) -> bool:
+    low = name.lower()
+    return low in _TIMES_AND_PATHS or low.endswith((".total_time", ".render_time", ".synchronization_time"))
+
+
+def assert_equal_files(ours: Path, reference: Path) -> None:
+    mine, plain = read_parts(ours), read_parts(reference)
+    assert len(mine) == len(plain), f"{ours.name}: parts"
+    for (pixels, metadata), (expected, wanted) in zip(mine, plain, strict=True):
+        assert metadata == wanted, f"{ours.name}: metadata"
+        assert pixels.dtype == expected.dtype
+        assert np.array_equal(pixels, expected, equal_nan=pixels.dtype.kind == "f"), f"{ours.name}: pixels"
+        for name, value in metadata.items():
+            assert "/" not in str(value) or name == "type", f"{ours.name}: {name} tells a path: {value}"
+
+
+def render_by_farm(tmp_path: Path, scene: Path, **job: Any) -> Path:
+    farm = open_farm(flags={"volume.mount_path": str(tmp_path / "volume"), "limits.workers": 2})
+    made = farm.submit(RenderJob(str(scene), landing=str(tmp_path / "ours" / "f_####"), **job))
+    status = farm.follow(made.job_id)
+    assert status.state == "done", status.messages
+    return tmp_path / "ours"
+
+
+def assert_equal_folders(ours: Path, reference: Path, count: int) -> None:
+    names = sorted(path.relative_to(reference).as_posix() for path in reference.rglob("*") if path.is_file())
+    assert sorted(path.relative_to(ours).as_posix() for path in ours.rglob("*") if path.is_file()) == names
+    assert len(names) == count
+    for name in names:
+        assert_equal_files(ours / name, reference / name)
+
+
+@pytest.mark.parametrize(
+    ("variant", "files_per_frame"),
+    [
+        ((), 1),
+        (("--depth", "16", "--crop"), 1),
+        (("--format", "OPEN_EXR", "--depth", "32"), 1),
+        (("--format", "OPEN_EXR_MULTILAYER", "--depth", "16"), 1),
+        (("--multiview",), 2),
+    ],
+    ids=["png8", "png16-crop", "exr", "exr-multilayer", "multiview"],
+)
+def test_torture_scene(tmp_path: Path, variant: tuple[str, ...], files_per_frame: int) -> None:
+    """Twelve frames by two Blenders in chunks of ten against one Blender that renders the animation."""
+    scene = tmp_path / "scene" / "torture.blend"
+    scene.parent.mkdir()
+    run_blender(_HERE.parent / "scenes" / "torture_scene.py", "--output", str(scene), *variant)
+    reference = tmp_path / "reference"
+    run_blender(_HERE / "reference_render.py", str(scene), str(reference / "f_####"))
+    passes = (
+        scene.parent / "passes"
+    )  # File Output nodes write beside the scene; on the farm they are files of the frame
+    passes.rename(reference / "passes")
+    ours = render_by_farm(tmp_path, scene, chunk_size=10)
+    extra = len(list((reference / "passes").iterdir()))
+    assert extra >= 12
+    assert_equal_folders(ours, reference, 12 * files_per_frame + extra)
+
+
+def test_demo_scene_frame_by_frame(tmp_path: Path) -> None:
+    """No override on our side: frames out of order and apart, two workers.
+
+    Without the denoiser: plain Blender's own two renders of one denoised frame differ in single pixels by one step.
+    """
+    scene = tmp_path / "demo.blend"
+    run_script(find_blender(), "demo_scene.py", ["--output", str(scene)], timeout=120)
+    small = tmp_path / "small.blend"
+    shrink = tmp_path / "shrink.py"
+    shrink.write_text(
+        "import bpy, sys\nsource, target = sys.argv[-2:]\nbpy.ops.wm.open_mainfile(filepath=source)\n"
+        "scene = bpy.context.scene\nscene.render.resolution_percentage = 20\nscene.cycles.use_denoising = False\nbpy.ops.wm.save_as_mainfile(filepath=target)\n"
+    )
+    run_blender(shrink, str(scene), str(small))
+    reference = tmp_path / "reference"
+    run_blender(_HERE / "reference_render.py", str(small), str(reference / "f_####"), "3", "17", "24")
+    ours = render_by_farm(tmp_path, small, frames="24,3,17", chunk_size=2)
+    assert_equal_folders(ours, reference, 3)
+
+
+def test_a_chunk_of_ten_with_persistent_data(tmp_path: Path) -> None:
+    """The artist's own switch: one Blender renders ten frames and keeps its data, as plain Blender does."""
+    scene = tmp_path / "scene" / "torture.blend"
+    scene.parent.mkdir()
+    run_blender(_HERE.parent / "scenes" / "torture_scene.py", "--output", str(scene), "--persistent-data")
+    reference = tmp_path / "reference"
+    frames = [str(frame) for frame in range(10)]
+    run_blender(_HERE / "reference_render.py", str(scene), str(reference / "f_####"), *frames)
+    (scene.parent / "passes").rename(reference / "passes")
+    ours = render_by_farm(tmp_path, scene, frames="0-9", chunk_size=10)
+    assert_equal_folders(ours, reference, 10 + len(list((reference / "passes").iterdir())))
