@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -72,6 +73,9 @@ def app(ctx: click.Context, debug: bool) -> None:
 
 def main() -> None:
     """Run the command line and exit with a code of contract §4."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal can't write is no reason to stop
     sys.exit(run(sys.argv[1:]))
 
 
@@ -92,7 +96,7 @@ def run(argv: list[str]) -> int:
     except CloudFarmError as error:
         if debug:
             raise
-        click.echo(f"Error: {error}", err=True)
+        show_error(str(error), log_tail=str(getattr(error, "log_tail", "")))
         return error.exit_code
     except KeyboardInterrupt:
         click.echo("Interrupted.", err=True)
@@ -101,3 +105,19 @@ def run(argv: list[str]) -> int:
         # Whoever read our output closed it (`| head`): nothing more to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        show_error(f"{where}{error.strerror or error}. Where it came from shows --debug.")
+        return 1
+
+
+def show_error(message: str, *, log_tail: str = "") -> None:
+    """Write an error to stderr, and below it the last words of the Blender that failed."""
+    from .cli_text import clean
+
+    for number, line in enumerate(message.splitlines() or [""]):
+        click.echo(f"{'Error: ' if number == 0 else '       '}{clean(line)}", err=True)
+    for line in log_tail.splitlines()[-8:]:
+        click.echo(f"  | {clean(line)}", err=True)
