@@ -91,7 +91,8 @@ class StubJob:
         ]
 
     def manifest(self, entries: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-        plain = {"scene": "shot.blend", "files": self.entries() if entries is None else entries}
+        listed = sorted(self.entries() if entries is None else entries, key=lambda entry: str(entry["path"]))
+        plain = {"scene": "shot.blend", "files": listed}
         return {**plain, "manifest_sha256": sha256(volume.canonical_json(plain))}
 
     def write_job_json(self, entries: list[dict[str, Any]] | None = None) -> None:
