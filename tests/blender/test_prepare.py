@@ -87,7 +87,7 @@ def test_pieces_are_joined_and_modes_kept(tmp_path: Path) -> None:
     assert (job.paths.scene / "big.abc").read_bytes() == whole
     assert os.access(job.paths.scene / "run.sh", os.X_OK)
     asset = job.paths.assets / sha256(b"a picture")[:2] / sha256(b"a picture")
-    assert not os.stat(asset).st_mode & 0o111
+    assert not asset.stat().st_mode & 0o111
 
 
 def test_without_links_the_tree_is_copied(job: StubJob, monkeypatch: pytest.MonkeyPatch) -> None:
