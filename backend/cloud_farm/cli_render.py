@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_common import follow_job, front_options, get_farm, job_options, local_options, plain_event, print_json
-from .errors import UsageError
-from .events import Event, Listener, Submitted
+from .cli_common import (
+    follow_job,
+    front_options,
+    get_farm,
+    is_terminal,
+    job_options,
+    local_options,
+    plain_event,
+    print_json,
+)
+from .cli_text import clean
+from .errors import LandingError, UsageError
+from .events import Event, Listener, Stage, Submitted
 from .options import job_from_values
 
 if TYPE_CHECKING:
@@ -18,6 +29,7 @@ if TYPE_CHECKING:
     from .submission import Prepared
 
 _DEMO_SECONDS = 300.0
+_SHOWN_CHUNKS = 20
 
 
 @click.command()
@@ -59,16 +71,18 @@ def demo(folder: Path, wait: bool, **values: Any) -> int:
 
     farm = get_farm(values["farm"], blender=values["blender"], workers=values["workers"])
     scene = folder.absolute() / "demo.blend"
+    job = job_from_values(str(scene), values)
     launcher = find_blender(farm.profile.blender or None)
-    listen = _listener(values)
-    info = probe(launcher)
-    if not values["json"]:
-        click.echo(f"Blender {info.version}; building the example scene in {folder}")
-    scene.parent.mkdir(parents=True, exist_ok=True)
-    run_script(launcher, "demo_scene.py", ["--output", str(scene)], timeout=_DEMO_SECONDS)
-    return submit_and_follow(
-        farm, job_from_values(str(scene), values), {**values, "allow_scripts": False}, wait=wait, listen=listen
-    )
+    with _steps(values) as listen:
+        listen(Stage("probing", "Looking at this computer's Blender"))
+        info = probe(launcher)
+        listen(Stage("building", f"Blender {info.version} builds the example scene in {folder}"))
+        try:
+            scene.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LandingError(f"The example scene can't be put in {folder}: {error.strerror or error}.") from error
+        run_script(launcher, "demo_scene.py", ["--output", str(scene)], timeout=_DEMO_SECONDS)
+    return submit_and_follow(farm, job, {**values, "allow_scripts": False}, wait=wait)
 
 
 @click.command()
@@ -105,17 +119,16 @@ def pack(scene_file: str, **values: Any) -> int:
     return 0
 
 
-def submit_and_follow(
-    farm: Farm, job: RenderJob, values: dict[str, Any], *, wait: bool, listen: Listener | None = None
-) -> int:
+def submit_and_follow(farm: Farm, job: RenderJob, values: dict[str, Any], *, wait: bool) -> int:
     """Submit a job and follow it if wanted; returns the exit code."""
-    as_json, listen = bool(values["json"]), listen or _listener(values)
+    as_json = bool(values["json"])
     if values["dry_run"]:
-        with farm.prepare(job, allow_scripts=values["allow_scripts"], on_event=listen) as ready:
+        with farm.prepare(job, allow_scripts=values["allow_scripts"], on_event=_listener(values)) as ready:
             show_plan(ready, as_json=as_json, commands=False)
         return 0
-    made = farm.submit(job, allow_scripts=values["allow_scripts"], on_event=listen)
-    listen(Submitted(made.job_id, made.revision, made.plan.frame_count, len(made.plan.chunks), str(made.landing)))
+    with _steps(values) as listen:
+        made = farm.submit(job, allow_scripts=values["allow_scripts"], on_event=listen)
+        listen(Submitted(made.job_id, made.revision, made.plan.frame_count, len(made.plan.chunks), str(made.landing)))
     if wait:
         return follow_job(farm, made.job_id, as_json=as_json)
     if not as_json:
@@ -144,8 +157,10 @@ def show_plan(ready: Prepared, *, as_json: bool, commands: bool) -> None:
     click.echo(f"Blender  {ready.blender.version}, device {settings['device']}, {planned.workers} at a time")
     click.echo(f"Frames   {planned.frame_count} in {len(planned.chunks)} chunks, named {settings['template']}")
     click.echo(f"Landing  {ready.landing}")
-    for chunk in planned.chunks:
-        click.echo(f"  {chunk.id}  {chunk.frames}" + (f"  {chunk.camera}" if chunk.camera else ""))
+    for chunk in planned.chunks[:_SHOWN_CHUNKS]:
+        click.echo(clean(f"  {chunk.id}  {chunk.frames}" + (f"  {chunk.camera}" if chunk.camera else "")))
+    if len(planned.chunks) > _SHOWN_CHUNKS:
+        click.echo(f"  and {len(planned.chunks) - _SHOWN_CHUNKS} more; all of them with --json")
     if commands:
         click.echo("First chunk's command:")
         click.echo(f"  {' '.join(planned.tasks[1].command)}")
@@ -164,10 +179,19 @@ def _listener(values: dict[str, Any]) -> Listener:
         if values["json"]:
             print_json(event.to_json())
         elif event.kind in ("finding", "note") or (
-            event.kind == "stage" and event.to_json()["stage"] in ("uploading", "submitting")
+            event.kind == "stage" and event.to_json()["stage"] in ("building", "uploading", "submitting")
         ):
             line = plain_event(event)
             if line:
-                click.echo(line)
+                click.echo(clean(line))
 
     return listen
+
+
+def _steps(values: dict[str, Any]) -> AbstractContextManager[Listener]:
+    """Show the steps of a submission in the way that fits the output."""
+    if values["json"] or not is_terminal():
+        return nullcontext(_listener(values))
+    from .cli_view import StepView
+
+    return StepView()

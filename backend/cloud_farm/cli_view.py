@@ -11,8 +11,8 @@ import click
 
 from .cli_common import plain_event, print_json
 from .cli_picture import Canvas, draw
-from .cli_text import STYLES, Line, clean, glyphs_for
-from .events import Event
+from .cli_text import STYLES, Line, Span, clean, clock, fit, glyphs_for, size, wrapped
+from .events import Event, Stage, Transfer
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -119,6 +119,51 @@ class LiveView:
             live=not status.is_final,
         )
         return Group(*(rich_text(line) for line in draw(status, canvas)))
+
+
+class StepView:
+    """The steps of a submission: one line with a spinner that is gone afterwards; what the artist should know stays."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = console or Console(highlight=False, markup=False, emoji=False)
+        self._glyphs = glyphs_for(self._console.file)
+        self._step, self._began = "", time.monotonic()
+        self._live: Live = Live(
+            console=self._console,
+            get_renderable=self._render,
+            refresh_per_second=8,
+            redirect_stdout=False,
+            transient=True,
+        )
+
+    def __enter__(self) -> StepView:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        if isinstance(event, Stage):
+            self._step, self._began = clean(event.message or event.stage), time.monotonic()
+        elif isinstance(event, Transfer):
+            self._step = f"Sending {clean(event.file)}, {size(event.done_bytes)} of {size(event.total_bytes)}"
+        elif event.kind in ("finding", "note") and (text := plain_event(event)):
+            for line in wrapped(text, min(self._console.width, 120) - 1, first=(Span(" ! ", "warning"),)):
+                self._console.print(rich_text(line))
+
+    def _render(self) -> RenderableType:
+        now = time.monotonic()
+        sign = self._glyphs.spinner[int(now * 8) % len(self._glyphs.spinner)]
+        watch = f"  {clock(now - self._began)}" if now - self._began >= 2 else ""
+        step = fit(self._step, self._console.width - 4 - len(watch), self._glyphs)
+        return rich_text((Span(f" {sign} ", "busy"), Span(step), Span(watch, "dim")))
 
 
 def rich_text(line: Line) -> Text:
