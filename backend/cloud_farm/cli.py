@@ -81,7 +81,9 @@ def main() -> None:
 
 def run(argv: list[str]) -> int:
     """Run one command; returns its exit code. Errors of ours become one message on stderr."""
-    debug = "--debug" in argv or bool(os.environ.get("CLOUD_FARM_DEBUG"))
+    words = argv[: argv.index("--")] if "--" in argv else argv
+    debug = "--debug" in words or bool(os.environ.get("CLOUD_FARM_DEBUG"))
+    argv = [*(word for word in words if word != "--debug"), *argv[len(words) :]]  # taken wherever it is written
     try:
         result: Any = app(argv, prog_name="cloud-farm", standalone_mode=False)
         return result if isinstance(result, int) else 0

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
-from .errors import Cancelled
+from .errors import Cancelled, CloudFarmError
 from .events import CancelToken, Event
 from .options import FRONT_OPTIONS, JOB_OPTIONS, Option
 
@@ -82,6 +83,15 @@ def get_farm(farm: str | None, *, blender: str | None = None, workers: int | Non
     from .farm import open_farm
 
     return open_farm(farm or "local", flags={"blender": blender, "limits.workers": workers})
+
+
+def complete_job(ctx: click.Context, _param: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Offer the jobs of the farm, the newest first; none where it can't be asked."""
+    try:
+        found = get_farm(ctx.params.get("farm")).jobs()
+    except CloudFarmError:
+        return []
+    return [CompletionItem(job.id, help=job.state) for job in found if job.id.startswith(begun)]
 
 
 def print_json(data: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .cli_common import follow_job, front_options, get_farm, job_options_for
+from .cli_common import complete_job, follow_job, front_options, get_farm, job_options_for
 from .control import OVERRIDES
 from .errors import UsageError
 from .frames import FrameRange
@@ -15,7 +15,7 @@ from .options import overrides_from_values, parse_duration
 
 
 @click.command()
-@click.argument("job", default="last")
+@click.argument("job", default="last", shell_complete=complete_job)
 @front_options("farm")
 def cancel(job: str, farm: str | None) -> int:
     """Stop JOB now. Finished frames stay; `retry` renders the rest."""
@@ -27,7 +27,7 @@ def cancel(job: str, farm: str | None) -> int:
 
 
 @click.command()
-@click.argument("job", default="last")
+@click.argument("job", default="last", shell_complete=complete_job)
 @front_options("farm")
 def pause(job: str, farm: str | None) -> int:
     """Pause JOB: frames that render now end, then nothing runs until `resume`."""
@@ -39,7 +39,7 @@ def pause(job: str, farm: str | None) -> int:
 
 
 @click.command()
-@click.argument("job", default="last")
+@click.argument("job", default="last", shell_complete=complete_job)
 @front_options("farm", "json")
 @click.option("--wait/--detach", default=False, help="Follow the job, or leave it to the farm.  [default: --detach]")
 def resume(job: str, farm: str | None, json: bool, wait: bool) -> int:
@@ -54,7 +54,7 @@ def resume(job: str, farm: str | None, json: bool, wait: bool) -> int:
 
 
 @click.command()
-@click.argument("job", default="last")
+@click.argument("job", default="last", shell_complete=complete_job)
 @job_options_for("frames", *OVERRIDES)
 @front_options("farm", "allow_scripts", "json")
 @click.option("--force", is_flag=True, help="Render the frames again although they are done.")
@@ -80,7 +80,7 @@ def retry(job: str, farm: str | None, allow_scripts: bool, json: bool, force: bo
 
 
 @click.command()
-@click.argument("job", required=False)
+@click.argument("job", required=False, shell_complete=complete_job)
 @front_options("farm")
 @click.option("--older-than", metavar="TIME", help="Every finished job older than this: 30d, 12h.")
 @click.option("--yes", is_flag=True, help="Do it; without this it is only shown.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_common import follow_job, front_options, get_farm, interruptible, plain_event, print_json
+from .cli_common import complete_job, follow_job, front_options, get_farm, interruptible, plain_event, print_json
 from .cli_picture import STATE_STYLES, Canvas, draw, status_data
 from .cli_text import Line, Span, clean, columns, echo_lines, glyphs_for
 from .errors import Cancelled
@@ -60,7 +60,7 @@ def _job_row(job: JobSummary) -> tuple[Span, ...]:
 
 
 @click.command()
-@click.argument("job", default="last")
+@click.argument("job", default="last", shell_complete=complete_job)
 @front_options("farm", "json")
 def status(job: str, farm: str | None, json: bool) -> int:
     """Show how JOB stands: an id, the beginning of one, or 'last'."""
@@ -85,7 +85,7 @@ def _origin(found: JobStatus) -> list[Line]:
 
 
 @click.command()
-@click.argument("job", default="last")
+@click.argument("job", default="last", shell_complete=complete_job)
 @front_options("farm", "json")
 @click.option("--no-fetch", is_flag=True, help="Only look; land no frames.")
 def follow(job: str, farm: str | None, json: bool, no_fetch: bool) -> int:
@@ -95,7 +95,7 @@ def follow(job: str, farm: str | None, json: bool, no_fetch: bool) -> int:
 
 
 @click.command()
-@click.argument("job", default="last")
+@click.argument("job", default="last", shell_complete=complete_job)
 @click.argument("chunk", required=False)
 @front_options("farm")
 @click.option("--follow", "-F", "keep", is_flag=True, help="Go on as the logs grow, until the job is over.")
@@ -126,7 +126,7 @@ def _follow_logs(farm: Farm, job_id: str, chunk: str | None) -> int:
 
 
 @click.command()
-@click.argument("job", default="last")
+@click.argument("job", default="last", shell_complete=complete_job)
 @front_options("farm", "json")
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder to bring the frames to.")
 @click.option("--encode", is_flag=True, help="Make a movie of the frames, with the scene's sound.")

@@ -89,7 +89,10 @@ def _render_tiny(farm: Farm, device: str, folder: Path) -> tuple[JobStatus, set[
         if kind:
             used.add(str(kind))
 
-    return farm.follow(made.job_id, on_event=listen), used
+    status = farm.follow(made.job_id, on_event=listen)
+    if status.state == "done":
+        farm.delete(made.job_id)  # a red one stays, for its logs
+    return status, used
 
 
 @click.command()

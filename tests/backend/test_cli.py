@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import cloud_farm.farm
 import pytest
 from cloud_farm.cli import COMMANDS, app, run
+from cloud_farm.cli_common import complete_job
 from cloud_farm.errors import BlenderError, EngineError
 from cloud_farm.events import CancelToken
 from cloud_farm.layout import JobLayout
@@ -83,6 +85,11 @@ def test_completion_scripts(name: str, capsys: pytest.CaptureFixture[str]) -> No
 def test_completion_completes() -> None:
     done = shell(env={"_CLOUD_FARM_COMPLETE": "bash_complete", "COMP_WORDS": "cloud-farm re", "COMP_CWORD": "1"})
     assert {"render", "resume", "retry"} <= {line.split(",")[-1] for line in done.stdout.split()}
+
+
+def test_completion_offers_jobs(farm: FakeFarm) -> None:
+    offered = complete_job(click.Context(click.Command("status")), click.Argument(["job"]), "a-scene-1")
+    assert [item.value for item in offered] == ["a-scene-1-20261123-abc121"]
 
 
 # -- bad input: exit code 2, one message, nothing left on the volume -----------------------------------------------------
@@ -299,8 +306,9 @@ def test_debug_shows_where_it_came_from(farm: FakeFarm, monkeypatch: pytest.Monk
         raise EngineError("no")
 
     monkeypatch.setattr(farm, "status", fail)
-    with pytest.raises(EngineError):
-        run(["--debug", "status"])
+    for words in (["--debug", "status"], ["status", "--debug"]):
+        with pytest.raises(EngineError):
+            run(words)
 
 
 def test_a_closed_pipe_is_no_error() -> None:

@@ -10,8 +10,9 @@ import pytest
 from cloud_farm.cli_picture import Canvas, draw, elapsed, rate_text, status_data
 from cloud_farm.cli_strip import draw_strip
 from cloud_farm.cli_text import ASCII, UNICODE, Glyphs, cells, clean, clock, fit, glyphs_for, paint, wrapped
-from cloud_farm.cli_view import LiveView
+from cloud_farm.cli_view import LiveView, StepView
 from cloud_farm.engines import TaskStatus
+from cloud_farm.events import FindingFound, Stage, Transfer
 from cloud_farm.status import JobStatus
 from rich.console import Console
 
@@ -120,6 +121,18 @@ def test_the_live_view_draws_and_leaves_the_last_picture() -> None:
         view.status(make_status(24, done=24, state="done"))
     assert "24 of 24 frames" in stream.getvalue()
     assert "\x1b[32m" in stream.getvalue()
+
+
+def test_the_steps_of_a_submission_are_one_line_and_findings_stay() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80, height=24, no_color=True)
+    with StepView(console) as steps:
+        steps(Stage("packing", "Packing a\x1b[2Jb.blend"))
+        steps(Transfer("upload", "tex/wood.png", 1024, 4096))
+        steps(FindingFound("movie_format", "warning", "The scene writes a movie.", fix="Use --encode."))
+    text = stream.getvalue()
+    assert "\x1b[2J" not in text
+    assert "! Warning: The scene writes a movie. Use --encode." in text
 
 
 def test_without_colour_no_escape_is_written_but_movement() -> None:
