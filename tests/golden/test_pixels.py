@@ -150,8 +150,9 @@ def test_a_chunk_of_ten_with_persistent_data(tmp_path: Path) -> None:
     scene.parent.mkdir()
     run_blender(_HERE.parent / "scenes" / "torture_scene.py", "--output", str(scene), "--persistent-data")
     reference = tmp_path / "reference"
-    frames = [str(frame) for frame in range(10)]
-    run_blender(_HERE / "reference_render.py", str(scene), str(reference / "f_####"), *frames)
+    run_blender(_HERE / "reference_render.py", str(scene), str(reference / "f_####"))
     (scene.parent / "passes").rename(reference / "passes")
+    for later in [path for number in ("0010", "0011") for path in reference.rglob(f"*{number}*")]:
+        later.unlink()  # what comes after the chunk of ten
     ours = render_by_farm(tmp_path, scene, frames="0-9", chunk_size=10)
     assert_equal_folders(ours, reference, 10 + len(list((reference / "passes").iterdir())))

@@ -52,6 +52,7 @@ class FrameOutputs:
         self._template = template if "#" in template else f"{template}####"
         self._main = scratch / "main"
         self._extra = scratch / "file_output"
+        self._unnumbered: set[str] = set()
         self._redirect_nodes()
 
     def begin(self, frame: int) -> None:
@@ -67,9 +68,7 @@ class FrameOutputs:
             BadOutput: One is missing, can't be decoded, or has the wrong size.
         """
         main = self._main_files(frame)
-        extra = [
-            OutputFile(path, path.relative_to(self._extra).as_posix(), "file_output") for path in _files(self._extra)
-        ]
+        extra = [OutputFile(path, self._extra_name(path, frame), "file_output") for path in _files(self._extra)]
         for index, item in enumerate([*main, *extra]):
             check_file(item.source, self._expected_size() if index < len(main) else None)
         return [*main, *extra]
@@ -119,6 +118,19 @@ class FrameOutputs:
             return right - left, top - bottom
         return width, height
 
+    def _extra_name(self, path: Path, frame: int) -> str:
+        """Name a File Output's file as an animation render does.
+
+        From 5.0 on the nodes add the frame number in animations only; without it two frames would have one name.
+        """
+        relative = path.relative_to(self._extra)
+        if relative.parts[0] not in self._unnumbered:
+            return relative.as_posix()
+        views = [view.file_suffix for view in self._scene.render.views] if self._scene.render.use_multiview else []
+        suffix = next((text for text in views if text and relative.stem.endswith(text)), "")
+        number = f"{'-' if frame < 0 else ''}{abs(frame):04d}"
+        return relative.with_name(f"{relative.stem.removesuffix(suffix)}{number}{suffix}{relative.suffix}").as_posix()
+
     def _redirect_nodes(self) -> None:
         """Point every File Output node to the scratch folder; each keeps the last folder of its own path."""
         taken: set[str] = set()
@@ -128,6 +140,8 @@ class FrameOutputs:
                 name += "_2"
             taken.add(name)
             _redirect(node, self._extra / f"{self._prefix}{name}")
+            if hasattr(node, "directory") and not _has_number(node):
+                self._unnumbered.add(f"{self._prefix}{name}")
 
 
 def choose_format(scene: Any, wanted: str | None) -> str:
@@ -176,7 +190,8 @@ def _exr_size(path: Path) -> tuple[int, int]:
         raise BadOutput(f"{error} Is the disk of the machine that renders full?") from error
     image = bpy.data.images.load(str(path))
     try:
-        whole = image.type == "MULTILAYER" or tuple(image.size) != (0, 0)
+        loaded = tuple(image.size)  # loads it; before that the type is not known
+        whole = loaded != (0, 0) or image.type == "MULTILAYER"
     finally:
         bpy.data.images.remove(image)
     return size if whole else (0, 0)
@@ -241,6 +256,10 @@ def _redirect(node: Any, folder: Path) -> None:
     node.base_path = str(folder) + os.sep
     for slot in node.file_slots:
         slot.path = str(slot.path).replace("\\", "/").replace("..", "_").lstrip("/")
+
+
+def _has_number(node: Any) -> bool:
+    return any("#" in str(text) for text in (node.file_name, *(item.name for item in node.file_output_items)))
 
 
 def _is_multilayer(node: Any) -> bool:
