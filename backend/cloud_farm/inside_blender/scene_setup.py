@@ -97,9 +97,14 @@ def _choose_scene(name: str | None) -> Any:
     return scene
 
 
+_EEVEE = ("BLENDER_EEVEE", "BLENDER_EEVEE_NEXT")
+
+
 def _set_engine(scene: Any, engine: str | None) -> None:
     if engine is None:
         return
+    if engine in _EEVEE:  # one engine, called differently: 4.2 to 4.5 say NEXT
+        engine = _EEVEE[bpy.app.version < (5, 0, 0)]
     try:
         scene.render.engine = engine
     except TypeError as error:
