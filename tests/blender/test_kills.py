@@ -59,6 +59,17 @@ def test_a_kill_at_a_named_state_loses_nothing(tmp_path: Path, state: str, victi
     assert [job.rendered().count(frame) for frame in (1, 2, 3, 4)] == [1, twice, 1, 1]
 
 
+def test_parts_of_killed_attempts_go_even_if_nothing_is_left_to_render(tmp_path: Path) -> None:
+    job = StubJob(tmp_path).write()
+    for state in ("part:3", "before_record:4"):
+        kill_at(job, state, "supervisor")
+        job.fault_file.unlink()
+    assert list(job.paths.frames(3).glob("*.part"))
+    assert job.run()[0] == 0
+    job.check_whole([1, 2, 3, 4])
+    assert job.rendered() == [1, 2, 3, 3, 4]
+
+
 @pytest.mark.parametrize("victim", ["renderer", "supervisor"])
 def test_a_kill_during_prepare_leaves_no_half_scene(tmp_path: Path, victim: str) -> None:
     job = StubJob(tmp_path).write()

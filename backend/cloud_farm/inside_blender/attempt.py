@@ -130,6 +130,7 @@ def _run(attempt: Attempt, stopper: Stopper) -> Outcome:
     _check_cost(attempt)
     left, given_up = attempt.todo()
     if not left:
+        _tidy(attempt, [])  # a killed attempt may have done the last frame and left parts of others
         return _nothing_left(given_up)
     with _scratch(attempt) as scratch:
         child = _child(attempt, _render_command(attempt, left), scratch)
