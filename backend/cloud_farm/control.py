@@ -37,10 +37,12 @@ class JobControl:
 
     def cancel(self) -> None:
         """Stop the job; frames that are finished stay. Idempotent."""
-        if history.last_control(self._history()) != history.CANCELLED:
-            history.append_event(self._store, self._job_id, history.CANCELLED)
-        self._store.put(b"cancelled\n", self._layout.stop)
-        self._engine.cancel(self._job_id)
+        try:
+            if history.last_control(self._history()) != history.CANCELLED:
+                history.append_event(self._store, self._job_id, history.CANCELLED)
+            self._store.put(b"cancelled\n", self._layout.stop)
+        finally:
+            self._engine.cancel(self._job_id)  # also where the volume is full and can't take the event
 
     def pause(self, status: JobStatus) -> None:
         """Let frames that render end, then stop until `resume`."""

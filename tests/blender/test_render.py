@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cloud_farm import Farm, RenderJob, open_farm
 from cloud_farm.blender import SCRIPTS, find_blender
+from cloud_farm.errors import InvalidJobError, StoreError
 from cloud_farm.job import FrameRecord
 from cloud_farm.status import JobStatus
 from cloud_farm.tracking import JobTracker
@@ -202,8 +203,6 @@ def test_no_file_of_the_scene_may_vanish_between_packing_and_rendering(tmp_path:
     farm = open_farm(flags={"volume.mount_path": str(tmp_path / "volume"), "limits.workers": 1})
     job = RenderJob(str(scene), frames="1", landing=str(tmp_path / "land" / "f_####"))
     (scene.parent / "tex.png").unlink()
-    from cloud_farm.errors import InvalidJobError
-
     with pytest.raises(InvalidJobError, match=r"tex\.png.*not there"):
         farm.submit(job)
     check = tmp_path / "check.py"
@@ -324,8 +323,10 @@ def test_a_full_volume_is_told_and_nothing_half_written_has_a_final_name(tmp_pat
             RenderJob(str(scene), frames="1-2", landing=str(tmp_path / "land" / "f_####"), percentage=100)
         )
         wait_until_stuck_or_done(farm, made.job_id, volume)
+        with pytest.raises(StoreError, match="full"):
+            farm.cancel(made.job_id)
+        assert not farm.engine.status(made.job_id).running
     finally:
-        farm.cancel(made.job_id)
         subprocess.run(["umount", "-l", str(volume)], check=True)
 
 

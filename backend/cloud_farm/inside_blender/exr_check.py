@@ -51,7 +51,7 @@ def _headers(stream: BinaryIO) -> tuple[list[_Part], bool]:
     if version & (_TILED | _DEEP):
         raise ValueError("tiles or deep data, which Blender does not write")
     multipart = bool(version & _MULTIPART)
-    parts = []
+    parts: list[_Part] = []
     while True:
         attributes = _attributes(stream)
         if not attributes:

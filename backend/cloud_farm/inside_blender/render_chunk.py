@@ -274,8 +274,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 def _leave(code: int) -> None:
     """End Blender at once: with handlers registered, bpy 4.2 crashes and 4.5 hangs at a normal exit."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    RenderLog.flush()
     os._exit(code)
 
 

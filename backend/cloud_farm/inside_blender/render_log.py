@@ -26,20 +26,20 @@ class RenderLog:
 
     def mark(self) -> None:
         """Remember the present end of the log."""
-        self._flush()
+        self.flush()
         self._mark = self._path.stat().st_size if self._path else 0
 
     def since_mark(self) -> str:
         """Return what was written since the mark; empty if nobody keeps a log."""
         if self._path is None:
             return ""
-        self._flush()
+        self.flush()
         with open(self._path, "rb") as stream:
             stream.seek(self._mark)
             return stream.read().decode("utf-8", "replace")
 
     @staticmethod
-    def _flush() -> None:
+    def flush() -> None:
         """Blender writes through C's buffers, Python through its own."""
         sys.stdout.flush()
         sys.stderr.flush()
