@@ -1,0 +1,246 @@
+"""render_chunk.py in a real Blender: what it writes, and how it says no."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import OpenImageIO
+import pytest
+
+from .farmyard import Ran, make_job, render, run_inside
+from .stub_farm import INSIDE, StubJob
+
+pytestmark = pytest.mark.blender
+
+MOVIE = """
+settings = scene.render.image_settings
+if hasattr(settings, 'media_type'):
+    settings.media_type = 'VIDEO'
+settings.file_format = 'FFMPEG'
+"""
+TEXTURE = """
+image = bpy.data.images.new('Lost', 4, 4)
+image.source = 'FILE'
+image.filepath = '//tex/lost.png'
+image.use_fake_user = True
+"""
+VIEWS = """
+scene.render.use_multiview = True
+scene.render.image_settings.views_format = '{}'
+"""
+CAMERAS = """
+for index in (1, 2):
+    extra = camera.copy()
+    extra.name = f'Cam.{index}'
+    scene.collection.objects.link(extra)
+    marker = scene.timeline_markers.new(f'm{index}', frame=index)
+    marker.camera = extra
+"""
+DRIVER = """
+curve = camera.driver_add('location', 0)
+curve.driver.expression = '__import__("math").pi'
+"""
+
+
+def files(job: StubJob, frame: int = 1, *, slug: str = "scene") -> list[str]:
+    return [item["path"] for item in job.records(slug=slug)[frame]["files"]]
+
+
+def picture(job: StubJob, name: str, frame: int = 1) -> Any:
+    source = OpenImageIO.ImageInput.open(str(job.paths.frames(frame) / name))
+    assert source is not None, OpenImageIO.geterror()
+    return source.spec()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "depth", "suffix", "stored"),
+    [
+        ("PNG", "8", ".png", "uint8"),
+        ("PNG", "16", ".png", "uint16"),
+        ("OPEN_EXR", "32", ".exr", "float"),
+        ("OPEN_EXR_MULTILAYER", "16", ".exr", "half"),
+        ("JPEG", "8", ".jpg", "uint8"),
+    ],
+)
+def test_formats(tmp_path: Path, wanted: str, depth: str, suffix: str, stored: str) -> None:
+    kind = "MULTI_LAYER_IMAGE" if wanted.endswith("LAYER") else "IMAGE"
+    media = f"if hasattr(s, 'media_type'): s.media_type = '{kind}'\n"
+    change = f"s = scene.render.image_settings\n{media}s.file_format, s.color_depth = '{wanted}', '{depth}'\n"
+    job = make_job(tmp_path, change, format=None)
+    ran = render(job)
+    assert ran.code == 0, ran.output
+    assert files(job) == [f"shot_0001{suffix}"]
+    spec = picture(job, files(job)[0])
+    assert (spec.full_width, spec.full_height, str(spec.format)) == (64, 36, stored)
+    for attribute in spec.extra_attribs:
+        assert str(tmp_path) not in str(attribute.value), attribute.name
+    assert job.records()[1]["device"] == "CPU"
+
+
+def test_any_set_of_frames(tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+    ran = render(job, "-12,3,17,240")
+    assert ran.code == 0, ran.output
+    assert {frame: files(job, frame) for frame in job.records()} == {
+        -12: ["shot_-0012.png"], 3: ["shot_0003.png"], 17: ["shot_0017.png"], 240: ["shot_0240.png"],
+    }  # fmt: skip
+    assert not list(job.paths.markers.iterdir())
+    again = render(job, "-12,3,17,240")
+    assert again.code == 0
+    assert [event["skipped"] for event in again.events("frame_done")] == [True] * 4
+
+
+@pytest.mark.parametrize("kind", ["INDIVIDUAL", "STEREO_3D"])
+def test_stereo(tmp_path: Path, kind: str) -> None:
+    job = make_job(tmp_path, VIEWS.format(kind))
+    ran = render(job)
+    assert ran.code == 0, ran.output
+    expected = ["shot_0001_L.png", "shot_0001_R.png"] if kind == "INDIVIDUAL" else ["shot_0001.png"]
+    assert files(job) == expected
+
+
+def test_cameras(tmp_path: Path) -> None:
+    """A chosen camera is not taken back by a marker, and its name is in the files when there are several."""
+    job = make_job(tmp_path, CAMERAS, camera_prefix=True)
+    ran = render(job, "1-2", camera="Cam.2")
+    assert ran.code == 0, ran.output
+    slug = next(job.paths.job_dir.glob("records/r1/0/*.000001.json")).name.partition(".")[0]
+    assert slug.startswith("cam-2-")
+    assert files(job, 1, slug=slug) == ["cam-2_shot_0001.png"]
+    assert render(job, "1-2").code == 0
+    assert sorted(job.records()) == [1, 2]
+
+
+def test_movie_becomes_frames(tmp_path: Path) -> None:
+    job = make_job(tmp_path, MOVIE, format=None)
+    ran = render(job)
+    assert ran.code == 0, ran.output
+    assert files(job) == ["shot_0001.png"]
+    assert [item["code"] for item in job.records()[1]["findings"]] == ["movie_format"]
+
+
+def test_blocked_python_is_told(tmp_path: Path) -> None:
+    job = make_job(tmp_path, DRIVER)
+    ran = render(job)
+    assert ran.code == 0, ran.output
+    assert [item["code"] for item in job.records()[1]["findings"]] == ["scripts_blocked"]
+
+
+def test_missing_texture_ends_before_the_first_frame(tmp_path: Path) -> None:
+    job = make_job(tmp_path, TEXTURE)
+    ran = render(job)
+    assert (ran.code, ran.fatal()["cause"]) == (78, 14), ran.output
+    assert "lost.png" in ran.fatal()["message"]
+    assert not ran.events("frame_started")
+
+
+def test_missing_texture_may_be_allowed(tmp_path: Path) -> None:
+    job = make_job(tmp_path, TEXTURE, allowed_missing=["lost.png"])
+    assert render(job).code == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "camera", "named"),
+    [
+        ("", {}, "Nobody", "Nobody"),
+        ("", {"scene": "Nowhere"}, "", "Nowhere"),
+        ("", {"view_layers": ["None such"]}, "", "None such"),
+        ("", {"engine": "POVRAY"}, "", "POVRAY"),
+        ("bpy.data.objects.remove(camera)", {}, "", "camera"),
+    ],
+    ids=["camera", "scene", "layer", "engine", "no-camera"],
+)
+def test_what_the_scene_lacks(tmp_path: Path, change: str, settings: dict[str, Any], camera: str, named: str) -> None:
+    job = make_job(tmp_path, change, **settings)
+    ran = render(job, camera=camera)
+    assert (ran.code, ran.fatal()["cause"]) == (78, 15), ran.output
+    assert named in ran.fatal()["message"]
+
+
+def test_absent_device(tmp_path: Path) -> None:
+    job = make_job(tmp_path, device="cuda")
+    hide = "import _cycles\n_cycles.available_devices = lambda kind: [('A processor', 'CPU', 'CPU', *[False] * 8)]"
+    ran = render(job, before=hide)
+    assert ran.code == 11, ran.output
+    assert "no CUDA device" in ran.fatal()["message"] and "CPU" in ran.fatal()["message"]
+    assert not ran.events("frame_started")
+
+
+def test_truncated_output_fails_the_frame_only(tmp_path: Path) -> None:
+    """The first frame's picture is cut after Blender saved it; the second one is whole."""
+    job = make_job(tmp_path)
+    cut = (
+        "import frame_outputs\nwhole = frame_outputs.FrameOutputs.collect\n"
+        "def collect(self, frame):\n"
+        "    for path in self._main.iterdir():\n"
+        "        if frame == 1:\n"
+        "            path.write_bytes(path.read_bytes()[:-40])\n"
+        "    return whole(self, frame)\n"
+        "frame_outputs.FrameOutputs.collect = collect"
+    )
+    ran = render(job, "1-2", before=cut)
+    assert ran.code == 12, ran.output
+    assert [event["frame"] for event in ran.events("frame_failed")] == [1]
+    assert sorted(job.records()) == [2]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if os.name != "posix" or os.getuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not let root mount a small disk")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_full_volume(tmp_path: Path, small_disk: Path) -> None:
+    job = make_job(tmp_path)
+    (job.paths.job_dir / "frames").symlink_to(small_disk)
+    (small_disk / "ballast").write_bytes(b"x" * 65536)
+    ran = render(job)
+    assert ran.code == 13, ran.output
+    assert not job.records()
+
+
+DEVICES = """
+import json, sys
+sys.path.insert(0, {inside!r})
+import cycles_devices
+from types import SimpleNamespace as N
+made = [N(type=t, id=i, name=n, use=u) for t, i, n, u in [
+    ('CPU', 'c', 'A processor', True), ('CUDA', 'g1', 'Card 1', False), ('CUDA', 'g2', 'Card 2', False),
+    ('OPTIX', 'o1', 'Card 1', True)]]
+prefs = N(compute_device_type='NONE', devices=made, refresh_devices=lambda: None,
+          get_devices_for_type=lambda kind: [d for d in made if d.type == kind])
+cycles_devices.preferences = lambda: prefs
+orders = []
+cycles_devices._override = orders.append
+use = cycles_devices.enable({device!r}, with_cpu={with_cpu})
+print('RESULT', json.dumps([use.type, [d.id for d in made if d.use], orders]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("device", "with_cpu", "used", "order"),
+    [
+        ("cuda", False, ["g1", "g2"], "CUDA"),
+        ("cuda", True, ["c", "g1", "g2"], "CUDA+CPU"),
+        ("optix", False, ["o1"], "OPTIX"),
+    ],
+)
+def test_exactly_the_wanted_devices(tmp_path: Path, device: str, with_cpu: bool, used: list[str], order: str) -> None:
+    script = tmp_path / "devices.py"
+    script.write_text(DEVICES.format(inside=str(INSIDE), device=device, with_cpu=with_cpu))
+    ran: Ran = run_inside(script)
+    assert ran.code == 0, ran.output
+    line = next(line for line in ran.output.splitlines() if line.startswith("RESULT"))
+    assert json.loads(line.removeprefix("RESULT ")) == [device.upper(), used, [order]]
