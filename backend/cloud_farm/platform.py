@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,32 +59,77 @@ def _xdg(environ: Mapping[str, str], variable: str, default: str) -> Path:
     return Path(environ.get(variable) or Path.home() / default) / "cloud-farm"
 
 
-# -- processes and locks ------------------------------------------------------------------------------------------------
+# -- processes ----------------------------------------------------------------------------------------------------------
+
+_DETACHED_PROCESS = 0x00000008
+_CREATE_NEW_PROCESS_GROUP = 0x00000200
+_CREATE_NO_WINDOW = 0x08000000
+
+
+def detached_flags(*, system: str = sys.platform) -> dict[str, Any]:
+    """Return what `Popen` needs for a process of its own: no terminal, no window, signals of its own."""
+    if system == "win32":
+        return {"creationflags": _DETACHED_PROCESS | _CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+def child_flags(keep: Sequence[int] = (), *, system: str = sys.platform) -> dict[str, Any]:
+    """Return what `Popen` needs for a child of a detached process that inherits the descriptors `keep`."""
+    if system == "win32":
+        return {"creationflags": _CREATE_NO_WINDOW}  # locks are not inherited there
+    return {"pass_fds": tuple(keep)}
 
 
 def start_detached(
-    command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None, system: str = sys.platform
+    command: Sequence[str], *, log: Path, cwd: Path, environment: Mapping[str, str] | None = None
 ) -> int:
-    """Start a process that outlives us and our terminal; its output goes to `log`. Returns its pid."""
-    flags: dict[str, Any] = {"start_new_session": True}
-    if system == "win32":
-        flags = {"creationflags": 0x00000008 | 0x00000200}  # DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP
+    """Start a process that outlives us and our terminal, as leader of its own group; its output goes to `log`.
+
+    Returns:
+        Its pid, which is its group's too.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as stream:
         process = subprocess.Popen(
-            list(command), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment, **flags
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            env=environment,
+            cwd=cwd,
+            **detached_flags(),
         )
-    # Nobody waits for it here: without this, Python warns about a child that is meant to live on.
-    process.returncode = 0
+    # Whoever lives longer than it must collect it, else a dead process stays in the list.
+    threading.Thread(target=process.wait, daemon=True).start()
     return process.pid
 
 
-def terminate(pid: int) -> None:
-    """Ask a process to end; gone already is fine."""
-    try:
-        os.kill(pid, signal.SIGTERM)
-    except (ProcessLookupError, PermissionError, OSError):
+def end_group(leader: int, *, force: bool = False, system: str = sys.platform) -> None:
+    """Ask a detached process and all that it started to end, or end them at once; gone already is fine.
+
+    The caller makes sure that somebody of the group lives (by a lock that it holds), so that the number is still its own.
+    Windows can't ask processes without a window: they are always ended at once there.
+    """
+    if system == "win32":
+        subprocess.run(["taskkill", "/PID", str(leader), "/T", "/F"], capture_output=True, check=False)
         return
+    try:
+        os.killpg(leader, signal.SIGKILL if force else signal.SIGTERM)
+    except ProcessLookupError:
+        return
+
+
+def replace(source: Path, target: Path, *, system: str = sys.platform, patience: float = 2.0) -> None:
+    """Rename over `target`. Windows refuses while a viewer or a virus scanner holds it open: we try for a while."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if system != "win32" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 class FileLock:
@@ -90,8 +138,9 @@ class FileLock:
     On POSIX children that inherit the descriptor hold the lock too: "locked" means "something of it runs".
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, system: str = sys.platform) -> None:
         self._path = path
+        self._system = system
         self._handle: int | None = None
 
     @property
@@ -100,13 +149,16 @@ class FileLock:
         assert self._handle is not None, "the lock is not held"
         return self._handle
 
-    def acquire(self) -> bool:
-        """Take the lock if it is free; tells whether it is ours now."""
+    def acquire(self, *, patience: float = 0.0) -> bool:
+        """Take the lock, trying for `patience` seconds; tells whether it is ours now."""
+        deadline = time.monotonic() + patience
         self._path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-        if not _lock(handle):
-            os.close(handle)
-            return False
+        while not _lock(handle, system=self._system):
+            if time.monotonic() >= deadline:
+                os.close(handle)
+                return False
+            time.sleep(0.02)
         self._handle = handle
         return True
 
@@ -117,28 +169,26 @@ class FileLock:
             self._handle = None
 
     def is_held(self) -> bool:
-        """Tell whether anybody holds it now."""
-        if not self._path.exists():
-            return False
-        if not self.acquire():
-            return True
-        self.release()
-        return False
-
-
-def _lock(handle: int) -> bool:
-    if sys.platform == "win32":
-        import msvcrt
-
+        """Tell whether anybody holds it now. Looking takes a share of it for a moment: who wants it needs some patience."""
         try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except OSError:
+            handle = os.open(self._path, os.O_RDWR)
+        except FileNotFoundError:
             return False
-        return True
-    import fcntl
+        try:
+            return not _lock(handle, system=self._system, shared=True)
+        finally:
+            os.close(handle)
 
+
+def _lock(handle: int, *, system: str, shared: bool = False) -> bool:
+    """Try to lock an open file; `shared` lets others look at the same time (Windows has no such thing here)."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if system == "win32":
+            msvcrt: Any = importlib.import_module("msvcrt")
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl: Any = importlib.import_module("fcntl")
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
@@ -146,43 +196,82 @@ def _lock(handle: int) -> bool:
 
 # -- what this computer has ----------------------------------------------------------------------------------------------
 
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUPS = Path("/proc/self/cgroup")
+_UNKNOWN_MEMORY = 4 << 30
 
-def usable_cores() -> int:
-    """Cores that this process may use: affinity and container limits taken in."""
+
+def usable_cores(*, cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
+    """Return how many cores this process may use: affinity and container limits taken in."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_cores(Path("/sys/fs/cgroup"))
-    return max(1, min(cores, math.ceil(quota))) if quota else max(1, cores)
+    quotas = [quota for folder in _own_folders(cgroups, own, "cpu") if (quota := _cores_of(folder))]
+    return max(1, min([cores, *(math.ceil(quota) for quota in quotas)]))
 
 
-def usable_memory() -> int:
-    """Bytes of memory that this computer has, container limits taken in; 4 GiB where the system doesn't tell."""
-    total = 4 << 30
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _cgroup_memory(Path("/sys/fs/cgroup"))
-    return min(total, limit) if limit else total
+def usable_memory(*, cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
+    """Return the bytes of memory that this process may use; 4 GiB where the system doesn't tell."""
+    limits = [limit for folder in _own_folders(cgroups, own, "memory") if (limit := _memory_of(folder))]
+    return min([_physical_memory(), *limits])
 
 
-def _cgroup_cores(root: Path) -> float | None:
-    words = _words(root / "cpu.max")
-    if len(words) == 2 and words[0] != "max":
+def _physical_memory() -> int:
+    if sys.platform == "win32":
+        return _windows_memory()
+    if "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return _UNKNOWN_MEMORY
+
+
+def _windows_memory() -> int:
+    import ctypes
+
+    class Status(ctypes.Structure):
+        _fields_ = [
+            ("size", ctypes.c_uint32),
+            ("load", ctypes.c_uint32),
+            *((f"n{i}", ctypes.c_uint64) for i in range(7)),
+        ]
+
+    status = Status(size=ctypes.sizeof(Status))
+    kernel: Any = ctypes.windll.kernel32 if hasattr(ctypes, "windll") else None
+    if kernel is None or not kernel.GlobalMemoryStatusEx(ctypes.byref(status)):
+        return _UNKNOWN_MEMORY
+    return int(status.n0)
+
+
+def _own_folders(cgroups: Path, own: Path, controller: str) -> list[Path]:
+    """Return the control groups that bind this process, from its own up to the root, of version 2 and 1."""
+    places = [cgroups, cgroups / controller]
+    for line in _lines(own):
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and controller not in controllers.split(","):
+            continue
+        base = cgroups / controllers
+        group = base / path.strip("/")
+        places.extend(folder for folder in (group, *group.parents) if base in folder.parents)
+    return places
+
+
+def _cores_of(folder: Path) -> float | None:
+    words = " ".join(_lines(folder / "cpu.max")).split()
+    if not words:
+        words = [*_lines(folder / "cpu.cfs_quota_us"), *_lines(folder / "cpu.cfs_period_us")]
+    if len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]):
         return int(words[0]) / int(words[1])
-    quota, period = _words(root / "cpu" / "cpu.cfs_quota_us"), _words(root / "cpu" / "cpu.cfs_period_us")
-    if quota and period and int(quota[0]) > 0:
-        return int(quota[0]) / int(period[0])
     return None
 
 
-def _cgroup_memory(root: Path) -> int | None:
-    for path in (root / "memory.max", root / "memory" / "memory.limit_in_bytes"):
-        words = _words(path)
-        if words and words[0].isdigit():
-            return int(words[0])
+def _memory_of(folder: Path) -> int | None:
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        for word in _lines(folder / name):
+            if word.isdigit():
+                return int(word)
     return None
 
 
-def _words(path: Path) -> list[str]:
+def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="ascii").split()
+        return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return []

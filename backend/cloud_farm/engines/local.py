@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
+import shutil
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ..errors import EngineError, JobBusyError
 from ..job import Finding
-from ..plan import PlannedTask, RenderPlan
-from ..platform import FileLock, start_detached, terminate, usable_cores, usable_memory, user_folders
+from ..layout import is_job_id
+from ..plan import RenderPlan
+from ..platform import end_group, start_detached, usable_cores, usable_memory, user_folders
 from ..profile import FarmProfile
 from . import EngineStatus, TaskStatus
+from .local_files import JobFolder
 
 _MEMORY_PER_WORKER = 2 << 30
-_START_SECONDS = 15.0
-_STOP_SECONDS = 40.0
+_START_SECONDS = 20.0
+_GRACE_SECONDS = 30.0
+"""More than the supervisor's own grace, so that it can remove parts and write its end."""
+_END_SECONDS = 15.0
+_ASK_AGAIN_SECONDS = 2.0
+_CONTROL_SECONDS = _GRACE_SECONDS + _END_SECONDS + _START_SECONDS
 _SOURCE = Path(__file__).resolve().parent.parent.parent
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from cloud_farm.engines.local_runner import main; sys.exit(main(sys.argv[2:]))"
 
 
 def open_engine(profile: FarmProfile) -> LocalEngine:
     """Open the engine of this computer."""
-    return LocalEngine(user_folders().state / "local", Path(profile.volume.mount_path).expanduser())
+    root = Path(profile.volume.mount_path).expanduser().absolute()
+    return LocalEngine(user_folders().state / "local", root, slots=profile.limits.workers)
 
 
 def default_workers(device: str, *, cores: int | None = None, memory: int | None = None) -> int:
@@ -33,6 +43,11 @@ def default_workers(device: str, *, cores: int | None = None, memory: int | None
 
     A GPU renders one frame after the other. On the CPU a few Blenders with some cores each use them better than one with
     all: scene building is serial. Each needs memory of its own.
+
+    Args:
+        device: cpu, or any GPU.
+        cores: Usable cores; None looks.
+        memory: Usable bytes; None looks.
     """
     cores = usable_cores() if cores is None else cores
     memory = usable_memory() if memory is None else memory
@@ -42,143 +57,220 @@ def default_workers(device: str, *, cores: int | None = None, memory: int | None
     return max(1, min(by_cores, memory // _MEMORY_PER_WORKER))
 
 
-class JobFolder:
-    """What the engine keeps of one job on this computer: the tasks, the runner's state and lock."""
-
-    def __init__(self, base: Path, job_id: str) -> None:
-        self.path = base / job_id
-        self.tasks = self.path / "tasks.json"
-        self.state = self.path / "state.json"
-        self.log = self.path / "runner.log"
-        self.lock = FileLock(self.path / "runner.lock")
-
-    def read(self, path: Path) -> dict[str, object]:
-        """Read a JSON file; empty if it is absent or torn."""
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return data if isinstance(data, dict) else {}
-
-    def write(self, path: Path, data: object) -> None:
-        """Replace a JSON file at once."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-        part.write_text(json.dumps(data), encoding="utf-8")
-        os.replace(part, path)
+def threads_per_worker(workers: int, *, cores: int | None = None) -> int:
+    """Return how many threads each of `workers` Blenders may use so that together they use every core once."""
+    return max(1, (usable_cores() if cores is None else cores) // max(1, workers))
 
 
 class LocalEngine:
     """Carries plans out on this computer."""
 
-    def __init__(self, base: Path, root: Path) -> None:
+    def __init__(self, base: Path, root: Path, *, slots: int | None = None) -> None:
         self._base = base
         self._root = root
+        self._slots = slots
 
     def check(self) -> tuple[Finding, ...]:
-        """Look whether the volume's folder can be written and has room."""
-        try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            probe = self._root / f".probe-{secrets.token_hex(4)}"
-            probe.write_bytes(b"x")
-            probe.unlink()
-        except OSError as error:
-            fix = "Choose another folder: volume.mount_path in the farm's profile, or CLOUD_FARM_HOME."
-            message = f"The local farm's folder {self._root} can't be written: {error.strerror or error}."
-            return (Finding("volume_unwritable", "error", message, path=str(self._root), fix=fix),)
-        return ()
+        """Look whether the volume's folder and our own can be written."""
+        moved = "Choose another folder: volume.mount_path in the farm's profile, or CLOUD_FARM_HOME."
+        folders = (
+            (self._root, "volume_unwritable", "The local farm's folder", moved),
+            (self._base, "state_unwritable", "The folder for running jobs", "Choose another folder: CLOUD_FARM_HOME."),
+        )
+        found = []
+        for folder, code, name, fix in folders:
+            reason = _why_unwritable(folder)
+            if reason:
+                message = f"{name} {folder} can't be written: {reason}."
+                found.append(Finding(code, "error", message, path=str(folder), fix=fix))
+        return tuple(found)
 
     def submit(self, plan: RenderPlan) -> None:
         """Start a runner for the plan, unless one of this revision runs."""
-        folder = JobFolder(self._base, plan.job_id)
-        if folder.lock.is_held():
-            if folder.read(folder.tasks).get("revision") == plan.revision:
-                return
-            raise JobBusyError(
-                f"Job {plan.job_id} still runs. Wait for it, or stop it first with: cloud-farm cancel {plan.job_id}"
-            )
-        token = secrets.token_hex(8)
-        folder.write(folder.tasks, _tasks_document(plan, self._root, token))
-        start_detached(
-            (sys.executable, "-m", "cloud_farm.engines.local_runner", str(folder.path)),
-            log=folder.log,
-            environment={**os.environ, "PYTHONPATH": _python_path()},
-        )
-        _wait_until_started(folder, token)
+        folder = self._folder(plan.job_id)
+        with self._control(folder):
+            self._start(folder, _tasks_document(plan, self._root, self._slots))
 
     def status(self, job_id: str) -> EngineStatus:
         """Explain a job from its runner's state."""
         folder = JobFolder(self._base, job_id)
-        if not folder.tasks.exists():
+        if not is_job_id(job_id) or not folder.tasks.exists():
             return EngineStatus(running=False, known=False, message="This computer does not run this job.")
+        # In this order: a runner that ends in between has written its last state when we read it.
+        running = folder.alive.is_held() or folder.control.is_held()
+        led = folder.leader.is_held()
         state = folder.read(folder.state)
-        running = folder.lock.is_held()
-        rows = state.get("tasks")
-        tasks = tuple(TaskStatus(**row) for row in rows) if isinstance(rows, list) else ()
+        tasks = tuple(TaskStatus(**row) for row in state.get("tasks", ()))
         message = str(state.get("message", ""))
         if not running and not state.get("over"):
-            message = "The runner on this computer ended without finishing (was the computer restarted?)."
+            message = "What ran this job on this computer ended before it was done (was the computer restarted?)."
+        elif running and not led and not folder.control.is_held():
+            message = "What ran this job on this computer was killed; what it had started still renders."
         return EngineStatus(running=running, tasks=tasks, message=message)
 
     def cancel(self, job_id: str) -> None:
         """Stop the runner and all that it started; returns when they are gone."""
-        folder = JobFolder(self._base, job_id)
-        deadline = time.monotonic() + _STOP_SECONDS
-        while folder.lock.is_held():
-            pid = folder.read(folder.state).get("pid")
-            if isinstance(pid, int):
-                terminate(pid)
-            if time.monotonic() > deadline:
-                raise EngineError(
-                    f"The processes of job {job_id} did not end within {_STOP_SECONDS:g} s (runner {pid})."
-                )
-            time.sleep(0.2)
+        folder = self._known(job_id)
+        if folder is None:
+            return
+        with self._control(folder):
+            _end_all(folder, job_id)
+            _mark_stopped(folder)
 
     def pause(self, job_id: str) -> None:
-        """Nothing to do: the stop file ends supervisors between frames, and the runner with them."""
+        """Start nothing new; the stop file on the volume ends supervisors between frames, and the runner after them."""
+        folder = self._known(job_id)
+        if folder is not None:
+            folder.write_text(folder.paused, "")
 
     def resume(self, job_id: str) -> None:
-        """Nothing to do: going on is a submit of the same plan."""
+        """Go on with the revision that was submitted last, where it stood.
+
+        Raises:
+            EngineError: This computer never ran the job.
+        """
+        folder = self._known(job_id)
+        if folder is None:
+            raise EngineError(f"This computer does not run job {job_id}. Start it here with: cloud-farm retry {job_id}")
+        with self._control(folder):
+            self._start(folder, folder.read(folder.tasks))
 
     def forget(self, job_id: str) -> None:
         """Remove what is kept of a job here."""
+        folder = self._known(job_id)
+        if folder is None:
+            return
+        with self._control(folder):
+            if folder.alive.is_held():
+                raise _busy(job_id)
+            shutil.rmtree(folder.path)
+
+    # -- inner ------------------------------------------------------------------------------------------------------
+
+    def _folder(self, job_id: str) -> JobFolder:
+        if not is_job_id(job_id):
+            raise EngineError(f"'{job_id}' is not a job's id.")
+        return JobFolder(self._base, job_id)
+
+    def _known(self, job_id: str) -> JobFolder | None:
         folder = JobFolder(self._base, job_id)
-        if folder.lock.is_held():
-            raise JobBusyError(f"Job {job_id} still runs. Stop it first with: cloud-farm cancel {job_id}")
-        if folder.path.is_dir():
-            for path in folder.path.iterdir():
-                path.unlink(missing_ok=True)
-            folder.path.rmdir()
+        return folder if is_job_id(job_id) and folder.tasks.exists() else None
+
+    @contextmanager
+    def _control(self, folder: JobFolder) -> Iterator[None]:
+        """Keep others from starting, stopping or forgetting the job meanwhile."""
+        try:
+            if not folder.control.acquire(patience=_CONTROL_SECONDS):
+                raise EngineError(
+                    f"Another program starts or stops job {folder.path.name} and does not finish. Try again."
+                )
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise EngineError(
+                f"{folder.path} can't be written: {reason}. Free some space, or choose another folder: CLOUD_FARM_HOME."
+            ) from error
+        finally:
+            folder.control.release()
+
+    def _start(self, folder: JobFolder, document: dict[str, Any]) -> None:
+        """Have a runner carry out the document: the one that runs, or a new one."""
+        token = secrets.token_hex(8)
+        if folder.alive.is_held() and folder.read(folder.tasks).get("revision") != document["revision"]:
+            raise _busy(str(document["job"]))
+        folder.paused.unlink(missing_ok=True)
+        if folder.leader.is_held():
+            folder.write_text(folder.request, token)
+            if _wait_for(lambda: folder.read(folder.state).get("token") == token, while_=folder.leader.is_held):
+                return
+            # It was about to end and did not take notice.
+        _end_all(folder, str(document["job"]))
+        self._launch(folder, {**document, "token": token})
+
+    def _launch(self, folder: JobFolder, document: dict[str, Any]) -> None:
+        waiting = [{"id": t["id"], "phase": "waiting", "message": "", "attempts": 0} for t in document["tasks"]]
+        folder.request.unlink(missing_ok=True)  # an older one would be answered in place of this
+        folder.write(folder.tasks, document)
+        # No pid yet: the number of an earlier runner may belong to somebody else by now.
+        folder.write(folder.state, {"token": "", "pid": None, "over": False, "tasks": waiting})
+        start_detached(
+            (sys.executable, "-P", "-c", _BOOT, str(_SOURCE), str(folder.path)), log=folder.log, cwd=folder.path
+        )
+        if not _wait_for(lambda: folder.read(folder.state).get("token") == document["token"]):
+            raise EngineError(
+                f"What runs jobs on this computer did not start within {_START_SECONDS:g} s. {folder.log_tail()}".strip()
+            )
 
 
-def _tasks_document(plan: RenderPlan, root: Path, token: str) -> dict[str, object]:
+def _tasks_document(plan: RenderPlan, root: Path, slots: int | None) -> dict[str, Any]:
+    device = str(plan.document["settings"]["device"])
     return {
         "job": plan.job_id,
         "revision": plan.revision,
         "root": str(root),
         "workers": plan.workers,
-        "threads": max(1, usable_cores() // plan.workers) if plan.document["settings"]["device"] == "cpu" else None,
-        "token": token,
-        "tasks": [_task(task) for task in plan.tasks],
+        "slots": max(plan.workers, slots or default_workers(device)),
+        "threads": threads_per_worker(plan.workers) if device == "cpu" else None,
+        "tasks": [asdict(task) for task in plan.tasks],
     }
 
 
-def _task(task: PlannedTask) -> dict[str, object]:
-    return asdict(task)
-
-
-def _python_path() -> str:
-    """Let the runner find this very package, wherever it was imported from."""
-    rest = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([str(_SOURCE), *([rest] if rest else [])])
-
-
-def _wait_until_started(folder: JobFolder, token: str) -> None:
-    """Wait until the runner holds its lock and says so: from then on nobody needs us."""
+def _wait_for(condition: Callable[[], bool], *, while_: Callable[[], bool] = lambda: True) -> bool:
+    """Wait for a runner's answer; False when it does not come in time, or nobody is there to give it."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
-        if folder.read(folder.state).get("token") == token:
-            return
+        there = while_()
+        if condition():
+            return True
+        if not there:
+            return False
         time.sleep(0.02)
-    tail = folder.log.read_text(encoding="utf-8", errors="replace")[-500:] if folder.log.exists() else ""
-    raise EngineError(f"The runner of this computer did not start within {_START_SECONDS:g} s. {tail}".strip())
+    return False
+
+
+def _end_all(folder: JobFolder, job_id: str) -> None:
+    """End the runner and its supervisors: kindly, so that they leave no parts, and then for sure.
+
+    Raises:
+        EngineError: Something does not end.
+    """
+    began, asked = time.monotonic(), -_ASK_AGAIN_SECONDS
+    while folder.alive.is_held():
+        passed = time.monotonic() - began
+        # While the lock is held somebody of the group lives, so the number is still its own.
+        leader = folder.read(folder.state).get("pid")
+        if isinstance(leader, int) and passed - asked >= _ASK_AGAIN_SECONDS:
+            end_group(leader, force=passed > _GRACE_SECONDS)
+            asked = passed
+        if passed > _GRACE_SECONDS + _END_SECONDS:
+            raise EngineError(
+                f"The processes of job {job_id} do not end (process group {leader}). End them by hand, then try again."
+            )
+        time.sleep(0.05)
+
+
+def _mark_stopped(folder: JobFolder) -> None:
+    """Write the end down where the runner itself could not."""
+    state = folder.read(folder.state)
+    if state.get("over"):
+        return
+    rows = [
+        row if row["phase"] in ("done", "failed") else {**row, "phase": "stopped", "message": "It was asked to stop."}
+        for row in state.get("tasks", ())
+    ]
+    folder.write(folder.state, {**state, "over": True, "pid": None, "message": "", "tasks": rows})
+
+
+def _busy(job_id: str) -> JobBusyError:
+    return JobBusyError(f"Job {job_id} still runs. Wait for it, or stop it first with: cloud-farm cancel {job_id}")
+
+
+def _why_unwritable(folder: Path) -> str:
+    probe = folder / f".probe-{secrets.token_hex(4)}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""

@@ -1,42 +1,41 @@
-"""The runner of one job on this computer: `python -m cloud_farm.engines.local_runner <folder>`.
+"""The runner of one job on this computer: a detached process that nobody needs to watch.
 
 Starts the plan's supervisors, a few at a time, tries again what may be tried again, and writes down how things stand. It
-holds the job's lock, and so does every supervisor: the job "runs" until the last of them is gone.
+holds the job's `alive` lock, and so does every supervisor: the job "runs" until the last of them is gone.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..platform import FileLock
-from .local import JobFolder
+from ..layout import JobLayout
+from ..platform import FileLock, child_flags
+from .local_files import JobFolder, Slots
+from .local_verdict import STOPPED, Verdict, judge
 
 _POLL_SECONDS = 0.05
-_MOST_ATTEMPTS = 20
-_LONGEST_BACKOFF = 30.0
-_NEVER, _STOPPED, _NO_DEVICE = 78, 143, 11
-_REASONS = {
-    10: "Blender ended unexpectedly",
-    11: "the wanted device is not on this computer",
-    12: "frames failed",
-    13: "the output can't be written",
-    16: "the device failed",
-    78: "it can't be rendered",
-}
+_STOP_POLL_SECONDS = 0.3
+_WRITE_SECONDS = 0.1
+_FORWARD_SECONDS = 1.0
 
 
 @dataclass
 class Task:
-    """One task and how it stands."""
+    """One task and how it stands.
+
+    Attributes:
+        strikes: Attempts that ended without saying which frame was the reason.
+        ends: Names of the attempts' ends on the volume that were read already.
+    """
 
     id: str
     command: tuple[str, ...]
@@ -44,165 +43,199 @@ class Task:
     phase: str = "waiting"
     message: str = ""
     attempts: int = 0
+    strikes: int = 0
     not_before: float = 0.0
     process: subprocess.Popen[bytes] | None = None
     slot: FileLock | None = None
+    ends: set[str] = field(default_factory=set)
 
     def row(self) -> dict[str, Any]:
         """Return what `status` shows."""
         return {"id": self.id, "phase": self.phase, "message": self.message, "attempts": self.attempts}
 
-    @property
-    def over(self) -> bool:
-        """Whether it will not be started again."""
-        return self.phase in ("done", "failed")
 
-
-@dataclass
 class Runner:
     """Carries out one job's tasks."""
 
-    folder: JobFolder
-    slots: Path
-    document: Mapping[str, Any]
-    tasks: list[Task] = field(default_factory=list)
-    stopping: bool = False
-    message: str = ""
+    def __init__(self, folder: JobFolder, document: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._document = document
+        layout = JobLayout(str(document["job"]))
+        self._attempts = Path(str(document["root"])) / layout.attempts
+        self._stop_file = Path(str(document["root"])) / layout.stop
+        self._slots = Slots(folder.path.parent / "slots", int(document["slots"]))
+        self._tasks = [Task(str(t["id"]), tuple(t["command"]), dict(t["env"])) for t in document["tasks"]]
+        self._prepare = self._tasks[0]
+        self._queue = deque(self._tasks[1:])
+        self._running: list[Task] = []
+        self._token = str(document["token"])
+        self._asked_to_end = False
+        self._holding = (0.0, False)
+        self._written = 0.0
+        self._forwarded = 0.0
+        self._changed = True
+        self._message = ""
 
     def run(self) -> None:
         """Run until everything is done, failed or stopped."""
-        signal.signal(signal.SIGTERM, self._stop)
-        self.tasks = [Task(str(t["id"]), tuple(t["command"]), dict(t["env"])) for t in self.document["tasks"]]
+        signal.signal(signal.SIGTERM, self._on_signal)
         self._write()
-        while not self._finished():
-            changed = self._reap()
-            changed = self._start_ready() or changed
-            if changed:
+        while True:
+            self._reap()
+            if not self._running and (self._is_held() or self._is_over()):
+                break
+            self._forward()
+            self._answer()
+            self._start_ready()
+            if self._changed and time.monotonic() - self._written > _WRITE_SECONDS:
                 self._write()
             time.sleep(_POLL_SECONDS)
+        self._slots.leave()
+        for task in self._queue if self._asked_to_end else ():
+            task.phase, task.message = "stopped", "It was asked to stop."
         self._write(over=True)
 
-    def _stop(self, _signal: int, _frame: object) -> None:
-        self.stopping = True
-        for task in self.tasks:
-            if task.process is not None:
-                task.process.terminate()
+    def _on_signal(self, _signal: int, _frame: object) -> None:
+        self._asked_to_end = True
 
-    def _finished(self) -> bool:
-        if any(task.process is not None for task in self.tasks):
-            return False
-        return self.stopping or self._stop_file() or self._prepare_failed() or all(task.over for task in self.tasks)
+    def _forward(self) -> None:
+        """Pass the wish to end on; again and again, for a process that just starts can't hear it yet."""
+        if self._asked_to_end and time.monotonic() - self._forwarded > _FORWARD_SECONDS:
+            self._forwarded = time.monotonic()
+            for task in self._running:
+                if task.process is not None:
+                    task.process.terminate()
 
-    def _stop_file(self) -> bool:
-        root = Path(str(self.document["root"]))
-        return (root / "cloud-farm" / "jobs" / str(self.document["job"]) / "control" / "stop").exists()
+    def _is_held(self) -> bool:
+        """Tell whether nothing new may be started."""
+        checked, held = self._holding
+        if time.monotonic() - checked > _STOP_POLL_SECONDS:
+            held = self._folder.paused.exists() or self._stop_file.exists()
+            self._holding = (time.monotonic(), held)
+        return self._asked_to_end or held
 
-    def _prepare_failed(self) -> bool:
-        """Without a scene no chunk can be rendered: they fail for the same reason."""
-        if self.tasks[0].phase != "failed":
-            return False
-        for task in self.tasks[1:]:
-            task.phase, task.message = "failed", self.tasks[0].message
-        return True
+    def _is_over(self) -> bool:
+        if self._prepare.phase == "failed":
+            # Without a scene no chunk can be rendered: they fail for the same reason.
+            for task in self._queue:
+                task.phase, task.message = "failed", self._prepare.message
+            return True
+        return self._prepare.phase == "done" and not self._queue
 
-    def _start_ready(self) -> bool:
-        if self.stopping or self._stop_file():
-            return False
-        running = sum(task.process is not None for task in self.tasks)
-        ready = self.tasks if self.tasks[0].phase == "done" else self.tasks[:1]
-        now, changed = time.monotonic(), False
-        for task in ready:
-            if running >= int(self.document["workers"]):
-                break
-            if task.process is None and not task.over and task.not_before <= now:
-                slot = self._free_slot()
-                if slot is None:
-                    break  # other jobs use this computer; our turn comes
-                self._start(task, slot)
-                running, changed = running + 1, True
-        return changed
+    def _answer(self) -> None:
+        """Tell who submitted or resumed the job again that we go on."""
+        wanted = self._folder.requested()
+        if wanted and wanted != self._token and not self._asked_to_end:
+            self._holding = (0.0, False)
+            if not self._is_held():
+                self._token = wanted
+                self._write()
 
-    def _free_slot(self) -> FileLock | None:
-        """Take one of the computer's places: two jobs at once share them."""
-        for number in range(int(self.document["workers"])):
-            slot = FileLock(self.slots / f"{number}.lock")
-            if slot.acquire():
-                return slot
-        return None
+    def _start_ready(self) -> None:
+        ready = self._ready()
+        if ready is None or self._is_held():
+            self._slots.leave()
+            return
+        slot = self._slots.take()
+        if slot is None:
+            self._tell("" if self._running else "It waits: other jobs use this computer.")
+            return
+        self._tell("")
+        self._start(ready, slot)
+
+    def _ready(self) -> Task | None:
+        """Return what may start now: prepare first, then chunks in their order, those that back off when they may."""
+        if len(self._running) >= int(self._document["workers"]):
+            return None
+        now = time.monotonic()
+        if self._prepare.phase != "done":
+            return self._prepare if self._prepare.process is None and self._prepare.not_before <= now else None
+        return next((task for task in self._queue if task.not_before <= now), None)
 
     def _start(self, task: Task, slot: FileLock) -> None:
+        if task is not self._prepare:
+            self._queue.remove(task)
         task.attempts += 1
         task.slot = slot
-        threads = self.document.get("threads")
-        extra = {"CLOUD_FARM_THREADS": str(threads)} if threads else {}
-        keep = (self.folder.lock.descriptor, slot.descriptor) if os.name == "posix" else ()
-        task.process = subprocess.Popen(
-            task.command,
-            env={**os.environ, **extra, **task.env},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # the log is on the volume
-            pass_fds=keep,
-        )
         task.phase, task.message = "running", ""
+        self._running.append(task)
+        self._changed = True
+        threads = self._document.get("threads")
+        extra = {"CLOUD_FARM_THREADS": str(threads)} if threads else {}
+        try:
+            task.process = subprocess.Popen(
+                task.command,
+                env={**os.environ, **extra, **task.env},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # the log is on the volume
+                **child_flags((self._folder.alive.descriptor, slot.descriptor)),
+            )
+        except OSError as error:
+            self._end(task, Verdict("failed", f"{task.command[0]} can't be started: {error.strerror or error}."))
 
-    def _reap(self) -> bool:
-        changed = False
-        for task in self.tasks:
+    def _reap(self) -> None:
+        for task in list(self._running):
             if task.process is None or task.process.poll() is None:
                 continue
             code, task.process = task.process.returncode, None
-            if task.slot is not None:
-                task.slot.release()
-                task.slot = None
-            self._judge(task, code)
-            changed = True
-        return changed
+            stopped = code == STOPPED or code == -signal.SIGTERM
+            if stopped and (self._asked_to_end or self._is_stopped_now()):
+                verdict = Verdict("stopped", "It was asked to stop.")
+            else:
+                verdict = judge(task.id, code, task.strikes, self._new_end(task))
+            self._end(task, verdict)
 
-    def _judge(self, task: Task, code: int) -> None:
-        """Decide by the exit code whether a task is over or tried again (contract §4)."""
-        if code == 0:
-            task.phase, task.message = "done", ""
-        elif code == _STOPPED and (self.stopping or self._stop_file()):
-            task.phase, task.message = "stopped", "It was asked to stop."
-        elif code in (_NEVER, _NO_DEVICE) or task.attempts >= _MOST_ATTEMPTS:
-            task.phase, task.message = "failed", self._explain(task, code)
-        else:
-            wait = min(_LONGEST_BACKOFF, 2.0 ** (task.attempts - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
-            task.phase, task.not_before = "backing_off", time.monotonic() + wait
-            task.message = f"{self._explain(task, code)} Trying again in {wait:.0f} s."
+    def _is_stopped_now(self) -> bool:
+        self._holding = (0.0, False)
+        return self._is_held()
 
-    def _explain(self, task: Task, code: int) -> str:
-        reason = self._last_reason(task.id)
-        if code < 0:
-            reason = f"The supervisor was ended by {signal.Signals(-code).name}."
-        return reason or f"Chunk {task.id}: {_REASONS.get(code, f'exit code {code}')} (exit code {code})."
+    def _end(self, task: Task, verdict: Verdict) -> None:
+        """Note how an attempt ended, and give its place back."""
+        self._running.remove(task)
+        if task.slot is not None:
+            task.slot.release()
+            task.slot = None
+        task.phase, task.message = verdict.phase, verdict.message
+        task.strikes += verdict.strike
+        task.not_before = time.monotonic() + verdict.wait_seconds
+        if task is not self._prepare and verdict.phase not in ("done", "failed"):
+            self._queue.append(task)
+        self._changed = True
 
-    def _last_reason(self, task_id: str) -> str:
-        """What the task's newest attempt says about its end, on the volume."""
-        job = Path(str(self.document["root"])) / "cloud-farm" / "jobs" / str(self.document["job"])
-        ends = sorted((job / "attempts").glob(f"{task_id}.*.end.json"), key=lambda path: path.stat().st_mtime)
-        return str(self.folder.read(ends[-1]).get("reason", "")) if ends else ""
+    def _new_end(self, task: Task) -> dict[str, Any]:
+        """Read what the attempt that just ended says about it; empty if it was killed before it could."""
+        if task.phase != "running":
+            return {}
+        found = set(self._attempts.glob(f"{task.id}.*.end.json"))
+        fresh = sorted((p for p in found if p.name not in task.ends), key=lambda path: path.stat().st_mtime)
+        task.ends = {path.name for path in found}
+        return self._folder.read(fresh[-1]) if fresh else {}
+
+    def _tell(self, message: str) -> None:
+        self._changed = self._changed or message != self._message
+        self._message = message
 
     def _write(self, *, over: bool = False) -> None:
+        self._written, self._changed = time.monotonic(), False
         state = {
             "pid": os.getpid(),
-            "token": self.document["token"],
+            "token": self._token,
+            "revision": self._document["revision"],
             "over": over,
-            "message": self.message,
-            "tasks": [task.row() for task in self.tasks],
+            "message": self._message,
+            "tasks": [task.row() for task in self._tasks],
         }
-        self.folder.write(self.folder.state, state)
+        try:
+            self._folder.write(self._folder.state, state)
+        except OSError as error:  # a full disk must not end the job; what counts is on the volume
+            sys.stderr.write(f"The state can't be written: {error}\n")
+            self._changed = True
 
 
 def main(argv: list[str]) -> int:
     """Run the job of a folder; 0 also when somebody else runs it already."""
     path = Path(argv[0])
     folder = JobFolder(path.parent, path.name)
-    if not folder.lock.acquire():
-        return 0
-    Runner(folder, path.parent / "slots", folder.read(folder.tasks)).run()
+    if folder.lead():
+        Runner(folder, folder.read(folder.tasks)).run()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import hashlib
 import os
 import secrets
 import shutil
@@ -12,23 +12,31 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from ..errors import HashMismatchError, NotFoundError, StoreError
-from ..layout import ASSETS, TRASH, asset
+from ..layout import ASSETS, JOBS, TRASH, asset
+from ..platform import replace
 from ..profile import FarmProfile
 from . import StoreEntry
+from .file_copy import CopySource, copy_hashed, create_exclusive, source_of
 
-_BLOCK = 1 << 20
 _PART = ".part"
+_LONGEST_NAME = 255
+_CLOCK_SECONDS = 60.0
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+_FULL = "Free some space: cloud-farm delete --older-than 30d"
+_RIGHTS = "This user may not write there. Ask for the rights, or choose another folder in the farm's profile."
 _ADVICE = {
-    errno.ENOSPC: "The volume is full. Free some space: cloud-farm delete --older-than 30d",
-    errno.EDQUOT: "Your quota on the volume is used up. Free some space: cloud-farm delete --older-than 30d",
-    errno.EACCES: "This user may not write there. Ask for the rights, or choose another folder in the farm's profile.",
-    errno.EPERM: "This user may not write there. Ask for the rights, or choose another folder in the farm's profile.",
-    errno.EROFS: "The volume is mounted read-only.",
+    errno.ENOSPC: f"The volume is full. {_FULL}",
+    errno.EDQUOT: f"Your quota on the volume is used up. {_FULL}",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: "The volume is mounted read-only. Mount it writable, or choose another folder in the farm's profile.",
     errno.ENOTDIR: "A part of that path is a file. Choose another folder in the farm's profile.",
+    errno.EISDIR: "There is a folder of that name.",
     errno.ENAMETOOLONG: "The name is too long for this file system.",
+    errno.ESTALE: "The share was changed or mounted anew. Mount it again, then try again.",
+    errno.EIO: "The disk or the share does not answer. Check it, then try again.",
 }
 
 
@@ -36,34 +44,34 @@ def open_store(profile: FarmProfile) -> FolderStore:
     """Open the folder that the profile's volume is mounted at."""
     prefix = profile.volume.store_prefix.strip("/")
     root = Path(profile.volume.mount_path).expanduser()
-    return FolderStore(root / prefix if prefix else root, umask=profile.volume.umask)
+    return FolderStore(root / prefix if prefix else root, umask=profile.volume.umask, gid=profile.volume.gid)
 
 
 class FolderStore:
     """A volume that is a folder here. Every file appears under its name at once, whole and verified."""
 
-    def __init__(self, root: Path, *, umask: int = 0o002) -> None:
+    def __init__(self, root: Path, *, umask: int = 0o002, gid: int | None = None) -> None:
         self._root = root
         self._umask = umask
+        self._gid = gid
+        self._clock = (-_CLOCK_SECONDS, 0.0)
+
+    # -- look -------------------------------------------------------------------------------------------------------
 
     def list(self, folder: PurePosixPath) -> tuple[StoreEntry, ...]:
         """List a folder in order of names; an absent one is empty, unfinished files are not shown."""
         try:
             with self._errors(folder), os.scandir(self._path(folder)) as entries:
-                found = [_entry(item) for item in entries if not item.name.endswith(_PART)]
+                found = [self._entry(Path(item.path)) for item in entries if not item.name.endswith(_PART)]
         except NotFoundError:
             return ()
         return tuple(sorted((entry for entry in found if entry is not None), key=lambda entry: entry.name))
 
     def stat(self, path: PurePosixPath) -> StoreEntry | None:
         """Describe a path, None if it is absent."""
-        try:
-            with self._errors(path):
-                found = self._path(path).stat()
-        except NotFoundError:
-            return None
-        is_dir = stat.S_ISDIR(found.st_mode)
-        return StoreEntry(path.name, 0 if is_dir else found.st_size, found.st_mtime, is_dir)
+        place = self._path(path)
+        with self._errors(path):
+            return self._entry(place)
 
     def read(self, path: PurePosixPath, *, start: int = 0, length: int | None = None) -> bytes:
         """Read bytes of a file."""
@@ -71,17 +79,46 @@ class FolderStore:
             stream.seek(start)
             return stream.read() if length is None else stream.read(length)
 
+    def present(self, sha256s: Iterable[str]) -> frozenset[str]:
+        """Tell which assets the volume has: one listing for each of their folders."""
+        wanted = set(sha256s)
+        folders = {asset(sha256).parent for sha256 in wanted}
+        return frozenset(wanted & {entry.name for folder in folders for entry in self.list(folder)})
+
+    def free_space(self) -> int | None:
+        """Bytes free on the volume, for this user."""
+        folder = next((parent for parent in (self._root, *self._root.parents) if parent.is_dir()), Path("/"))
+        with self._errors(PurePosixPath(".")):
+            return shutil.disk_usage(folder).free
+
+    def server_time(self) -> float:
+        """Seconds since 1970 by the clock that gives files their times: a share has the file server's."""
+        asked, offset = self._clock
+        if time.monotonic() - asked > _CLOCK_SECONDS:
+            offset = self._clock_offset()
+            self._clock = (time.monotonic(), offset)
+        return time.time() + offset
+
+    # -- change -----------------------------------------------------------------------------------------------------
+
     def get(self, path: PurePosixPath, target: Path, *, sha256: str | None = None) -> None:
-        """Copy a file to this computer: a part beside `target`, verified, renamed over it."""
-        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_PART}")
+        """Copy a file to this computer: a part beside `target`, verified, renamed over it.
+
+        Raises:
+            HashMismatchError: The bytes are not those of `sha256`; `target` is untouched.
+            OSError: This computer's disk can't take it.
+        """
+        with self._errors(path):
+            source = open(self._path(path), "rb")  # noqa: SIM115 - closed below; only its errors are the volume's
+        part = _part_beside(target)
         try:
-            with self._reading(path) as source, open(part, "wb") as sink:
-                found = _copy(source, sink)
+            with source, open(part, "x+b") as sink:
+                found = copy_hashed(CopySource(source, str(path)), sink)
             if sha256 is not None and found != sha256:
                 raise HashMismatchError(
                     f"{path} on the volume is not what its record says. Render the frame again: cloud-farm retry --force"
                 )
-            os.replace(part, target)
+            replace(part, target)
         finally:
             part.unlink(missing_ok=True)
 
@@ -90,101 +127,153 @@ class FolderStore:
     ) -> bool:
         """Publish a file under its final name at once, whole and verified."""
         target = self._path(path)
-        if if_absent and target.exists():
-            return False
-        part = target.with_name(f"{target.name[:200]}.{secrets.token_hex(4)}{_PART}")
         with self._errors(path):
+            if if_absent and os.path.lexists(target):
+                return False
+        with source_of(source) as reader, self._errors(path):
             self._make_folder(target.parent)
+            part = _part_beside(target)
             try:
-                self._write_part(source, part, path, sha256)
+                self._write_part(reader, part, sha256)
                 return self._publish(part, target, if_absent=if_absent, read_only=ASSETS in path.parents)
             finally:
                 part.unlink(missing_ok=True)
 
-    def present(self, sha256s: Iterable[str]) -> frozenset[str]:
-        """Tell which assets the volume has: one listing for each of their folders."""
-        wanted = set(sha256s)
-        folders = {asset(sha256).parent for sha256 in wanted}
-        return frozenset(wanted & {entry.name for folder in folders for entry in self.list(folder)})
-
     def move(self, source: PurePosixPath, target: PurePosixPath) -> None:
         """Rename within the volume; an existing target is an error."""
+        place, goal = self._path(source), self._path(target)
+        taken = StoreError(f"{target} is there already; {source} was not moved.")
         with self._errors(source):
-            goal = self._path(target)
+            if not os.path.lexists(place):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             self._make_folder(goal.parent)
-            if goal.exists():
-                raise StoreError(f"{target} is there already; {source} was not moved.")
-            os.rename(self._path(source), goal)
+            if os.path.lexists(goal):
+                raise taken
+            try:
+                self._rename(place, goal)
+            except FileExistsError as error:
+                raise taken from error
 
     def trash(self, path: PurePosixPath, *, job_id: str) -> None:
         """Move a file or folder to today's trash; absent is fine."""
         day = time.strftime("%Y-%m-%d", time.gmtime(self.server_time()))
+        job = JOBS / job_id
+        inside = path.relative_to(job) if job in path.parents else PurePosixPath(path.name)
         try:
-            self.move(path, TRASH / day / job_id / f"{path.name}.{secrets.token_hex(4)}")
+            self.move(path, TRASH / day / job_id / inside.parent / f"{inside.name}.{secrets.token_hex(4)}")
         except NotFoundError:
             return
 
-    def free_space(self) -> int | None:
-        """Bytes free on the volume, for this user."""
-        folder = next((parent for parent in (self._root, *self._root.parents) if parent.is_dir()), Path("/"))
-        return shutil.disk_usage(folder).free
-
-    def server_time(self) -> float:
-        """Seconds since 1970: a folder has this computer's clock."""
-        return time.time()
+    # -- inner ------------------------------------------------------------------------------------------------------
 
     def _path(self, path: PurePosixPath) -> Path:
         """Return the file behind a store path.
 
         Raises:
-            StoreError: The path is not plainly inside the volume.
+            StoreError: The path is not plainly inside the volume, or a symbolic link leads out of it.
         """
-        if path.is_absolute() or ".." in path.parts or "\x00" in str(path):
+        foreign = os.name == "nt" and any(sign in part for part in path.parts for sign in "\\:")
+        if path.is_absolute() or ".." in path.parts or "\x00" in str(path) or foreign:
             raise StoreError(f"{str(path)!r} is not a path inside the farm's volume.")
-        return self._root.joinpath(*path.parts)
+        place = self._root.joinpath(*path.parts)
+        if not self._is_inside(place):
+            raise StoreError(
+                f"{path} leads out of the farm's volume ({self._root}) by a symbolic link; it was left alone."
+            )
+        return place
+
+    def _is_inside(self, place: Path) -> bool:
+        root = os.path.realpath(self._root)
+        return os.path.commonpath((root, os.path.realpath(place))) == root
+
+    def _entry(self, place: Path) -> StoreEntry | None:
+        """Describe a file; None for what is gone, and for links that lead nowhere or out of the volume."""
+        try:
+            found = place.lstat()
+            if stat.S_ISLNK(found.st_mode):
+                if not self._is_inside(place):
+                    return None
+                found = place.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        is_dir = stat.S_ISDIR(found.st_mode)
+        return StoreEntry(place.name, 0 if is_dir else found.st_size, found.st_mtime, is_dir)
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder whose group is inherited, so that submitter and renderers can both write."""
-        for missing in [f for f in reversed((folder, *folder.parents)) if not f.exists()]:
-            missing.mkdir(exist_ok=True)
+        for missing in [f for f in reversed((folder, *folder.parents)) if not f.is_dir()]:
+            try:
+                missing.mkdir()
+            except FileExistsError:
+                if not missing.is_dir():
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+                continue  # somebody else was faster
             if os.name == "posix" and self._root in (missing, *missing.parents):
+                if self._gid is not None:
+                    with contextlib.suppress(PermissionError):  # not our group: the parent's setgid bit decides
+                        os.chown(missing, -1, self._gid)
                 missing.chmod(0o2777 & ~self._umask)
 
-    def _write_part(self, source: Path | bytes, part: Path, path: PurePosixPath, sha256: str | None) -> None:
-        with open(part, "wb") as sink:
-            if isinstance(source, bytes):
-                sink.write(source)
-                found = hashlib.sha256(source).hexdigest()
-            else:
-                with open(source, "rb") as stream:
-                    found = _copy(stream, sink)
-            sink.flush()
-            os.fsync(sink.fileno())
+    def _write_part(self, reader: CopySource, part: Path, sha256: str | None) -> None:
+        with open(part, "x+b") as sink:
+            found = copy_hashed(reader, sink)
         if sha256 is not None and found != sha256:
-            name = path if isinstance(source, bytes) else source
             raise HashMismatchError(
-                f"{name} changed while it was sent. Submit again when nothing writes to it any more."
+                f"{reader.name or part.name} changed while it was sent. Submit again when nothing writes to it any more."
             )
 
     def _publish(self, part: Path, target: Path, *, if_absent: bool, read_only: bool) -> bool:
         mode = (0o444 if read_only else 0o666) & ~self._umask
         os.chmod(part, mode)
         if not if_absent:
-            os.replace(part, target)
+            replace(part, target)
             return True
         try:
-            os.link(part, target)
-            return True
+            self._rename_exclusive(part, target)
         except FileExistsError:
             return False
         except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            if error.errno not in _NO_LINKS:
                 raise
-        return _create_exclusive(part, target, mode)
+            return create_exclusive(part, target, mode)
+        return True
 
-    def _reading(self, path: PurePosixPath) -> IO[bytes]:
-        with self._errors(path):
-            return open(self._path(path), "rb")  # noqa: SIM115 - the caller closes it
+    def _rename(self, place: Path, goal: Path) -> None:
+        """Rename so that an existing file is never replaced, where the file system can promise that."""
+        if place.is_dir() or place.is_symlink():
+            os.rename(place, goal)
+            return
+        try:
+            self._rename_exclusive(place, goal)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            os.rename(place, goal)
+
+    def _rename_exclusive(self, place: Path, goal: Path) -> None:
+        if os.name == "nt":
+            os.rename(place, goal)  # never replaces there
+            return
+        os.link(place, goal)
+        place.unlink()
+
+    def _clock_offset(self) -> float:
+        """Compare the volume's clock with ours by a file that is made now; 0 where none can be made."""
+        probe = self._root / f".clock-{secrets.token_hex(4)}{_PART}"
+        try:
+            handle = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError:
+            return 0.0
+        try:
+            os.write(handle, b"x")  # now, not at the creation that a client may have delayed
+            os.fsync(handle)
+            offset = os.fstat(handle).st_mtime - time.time()
+        except OSError:
+            offset = 0.0
+        finally:
+            os.close(handle)
+            probe.unlink(missing_ok=True)
+        return offset if abs(offset) > 0.5 else 0.0
 
     @contextmanager
     def _errors(self, path: PurePosixPath) -> Iterator[None]:
@@ -199,31 +288,8 @@ class FolderStore:
             raise StoreError(f"{path} on the farm's volume ({self._root}): {reason}. {advice}".rstrip()) from error
 
 
-def _entry(item: os.DirEntry[str]) -> StoreEntry | None:
-    try:
-        found = item.stat(follow_symlinks=False)
-    except FileNotFoundError:
-        return None  # gone between listing and looking
-    is_dir = item.is_dir(follow_symlinks=False)
-    return StoreEntry(item.name, 0 if is_dir else found.st_size, found.st_mtime, is_dir)
-
-
-def _copy(source: IO[bytes], sink: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while block := source.read(_BLOCK):
-        digest.update(block)
-        sink.write(block)
-    return digest.hexdigest()
-
-
-def _create_exclusive(part: Path, target: Path, mode: int) -> bool:
-    """The way of file systems without hard links: the name is taken first, then filled."""
-    try:
-        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except FileExistsError:
-        return False
-    with os.fdopen(handle, "wb") as sink, open(part, "rb") as source:
-        shutil.copyfileobj(source, sink, _BLOCK)
-        sink.flush()
-        os.fsync(sink.fileno())
-    return True
+def _part_beside(target: Path) -> Path:
+    """Return a new name for the unfinished file; as telling as the longest name of the file system allows."""
+    tail = f".{secrets.token_hex(4)}{_PART}"
+    head = os.fsencode(target.name)[: _LONGEST_NAME - len(tail) - 1].decode("utf-8", "ignore")
+    return target.with_name(f".{head}{tail}")

@@ -1,0 +1,116 @@
+"""What the local engine keeps on this computer: a folder a job, and the places that all jobs share."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..platform import FileLock, replace
+
+_LOOKS_SECONDS = 5.0
+"""Looking at a lock takes it for a moment; who wants it tries this long."""
+
+
+class JobFolder:
+    """One job's folder.
+
+    Attributes:
+        tasks: What is to run, written by the engine before it starts a runner.
+        state: How things stand, written by the runner.
+        request: A token; a runner that sees it and goes on copies it into its state.
+        paused: Present: start nothing new.
+        alive: Held by the runner and by every supervisor: something of the job runs.
+        leader: Held by the runner alone.
+        control: Held while somebody starts, stops or forgets the job.
+    """
+
+    def __init__(self, base: Path, job_id: str) -> None:
+        self.path = base / job_id
+        self.tasks = self.path / "tasks.json"
+        self.state = self.path / "state.json"
+        self.request = self.path / "request"
+        self.paused = self.path / "paused"
+        self.log = self.path / "runner.log"
+        self.alive = FileLock(self.path / "alive.lock")
+        self.leader = FileLock(self.path / "leader.lock")
+        self.control = FileLock(self.path / "control.lock")
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """Read a JSON file; empty if it is absent or damaged."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return data if isinstance(data, dict) else {}
+
+    def write(self, path: Path, data: Mapping[str, Any]) -> None:
+        """Replace a JSON file at once."""
+        self.write_text(path, json.dumps(data))
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Replace a file at once."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+        try:
+            part.write_text(text, encoding="utf-8")
+            replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def requested(self) -> str:
+        """Return the newest token that somebody waits for; empty if there is none."""
+        try:
+            return self.request.read_text(encoding="ascii")
+        except (OSError, ValueError):
+            return ""
+
+    def log_tail(self, *, characters: int = 500) -> str:
+        """Return the last words of runner and supervisors."""
+        try:
+            return self.log.read_text(encoding="utf-8", errors="replace")[-characters:].strip()
+        except OSError:
+            return ""
+
+    def lead(self) -> bool:
+        """Become the job's runner; False if somebody is, or something of an earlier runner still runs."""
+        if not self.leader.acquire(patience=_LOOKS_SECONDS):
+            return False
+        if not self.alive.acquire(patience=_LOOKS_SECONDS):
+            self.leader.release()
+            return False
+        return True
+
+
+class Slots:
+    """The places of this computer: every running task of every job holds one.
+
+    Who wants one takes the turn first, and lets go of it once it has one: a job that gives a place back stands behind those
+    that wait, so that two jobs at once both get on.
+    """
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self._folder = folder
+        self._count = count
+        self._turn = FileLock(folder / "turn.lock")
+        self._has_turn = False
+
+    def take(self) -> FileLock | None:
+        """Take a free place; None while there is none, or while it is another job's turn."""
+        if not self._has_turn:
+            self._has_turn = self._turn.acquire()
+        if not self._has_turn:
+            return None
+        for number in range(self._count):
+            slot = FileLock(self._folder / f"{number}.lock")
+            if slot.acquire():
+                self.leave()
+                return slot
+        return None
+
+    def leave(self) -> None:
+        """Give the turn to others."""
+        self._turn.release()
+        self._has_turn = False

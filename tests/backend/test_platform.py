@@ -1,0 +1,265 @@
+"""What differs between systems; the branches of Windows and macOS by an injected name, as far as Linux can run them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cloud_farm import platform
+from cloud_farm.platform import FileLock, usable_cores, usable_memory, user_folders
+
+
+def wait_for_text(path: Path, seconds: float = 10) -> str:
+    deadline = time.monotonic() + seconds
+    while not (path.exists() and path.read_text().endswith("\n")):
+        assert time.monotonic() < deadline, "nothing was written"
+        time.sleep(0.01)
+    return path.read_text().strip()
+
+
+# -- user folders -------------------------------------------------------------------------------------------------------
+
+
+def test_one_variable_puts_everything_below_one_folder(tmp_path: Path) -> None:
+    for system in ("linux", "darwin", "win32"):
+        found = user_folders({"CLOUD_FARM_HOME": str(tmp_path), "XDG_DATA_HOME": "/else"}, system=system)
+        assert all(tmp_path in (folder, *folder.parents) for folder in vars(found).values())
+
+
+def test_each_system_has_its_custom() -> None:
+    home = Path.home()
+    linux = user_folders({"XDG_STATE_HOME": "/state"}, system="linux")
+    assert (linux.config, linux.state) == (home / ".config/cloud-farm", Path("/state/cloud-farm"))
+    mac = user_folders({}, system="darwin")
+    assert mac.config == home / "Library/Application Support/cloud-farm"
+    windows = user_folders({"APPDATA": "/roaming", "LOCALAPPDATA": "/local"}, system="win32")
+    assert (windows.config, windows.data) == (Path("/roaming/cloud-farm"), Path("/local/cloud-farm"))
+
+
+# -- processes ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_detached_process_has_a_session_of_its_own(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    script = (
+        f"import os; print(os.getsid(0), os.getpgid(0), os.getcwd(), file=open({str(told)!r}, 'w')); print('logged')"
+    )
+    log = tmp_path / "logs" / "log"
+    pid = platform.start_detached((sys.executable, "-c", script), log=log, cwd=tmp_path)
+    session, group, cwd = wait_for_text(told).split()
+    assert (int(session), int(group), Path(cwd)) == (pid, pid, tmp_path)
+    assert wait_for_text(log) == "logged"
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < deadline, "a dead process stays in the list"
+        time.sleep(0.01)
+
+
+def test_flags_of_each_system() -> None:
+    assert (
+        platform.detached_flags(system="linux")
+        == platform.detached_flags(system="darwin")
+        == {"start_new_session": True}
+    )
+    assert platform.detached_flags(system="win32") == {"creationflags": 0x208}
+    assert platform.child_flags((3, 4), system="linux") == {"pass_fds": (3, 4)}
+    assert platform.child_flags((3, 4), system="win32") == {"creationflags": 0x08000000}
+
+
+@pytest.mark.parametrize(("force", "number"), [(False, signal.SIGTERM), (True, signal.SIGKILL)])
+def test_a_whole_group_is_ended(tmp_path: Path, force: bool, number: int) -> None:
+    told = tmp_path / "told"
+    script = f"import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(p.pid, file=open({str(told)!r}, 'w')); sys.exit(p.wait())"
+    process = subprocess.Popen((sys.executable, "-c", script), **platform.detached_flags())
+    child = int(wait_for_text(told))
+    platform.end_group(process.pid, force=force)
+    assert process.wait(10) == -number
+    deadline = time.monotonic() + 5
+    while (
+        Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split(")")[1].split()[0]
+    ):
+        assert time.monotonic() < deadline, "the child lives on"
+        time.sleep(0.01)
+    platform.end_group(process.pid)
+
+
+def test_windows_ends_the_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **_more: seen.append(command))
+    platform.end_group(123, system="win32")
+    assert seen == [["taskkill", "/PID", "123", "/T", "/F"]]
+
+
+# -- renames ------------------------------------------------------------------------------------------------------------
+
+
+def test_windows_waits_for_a_viewer_to_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = iter([1, 2])
+    real = os.replace
+
+    def busy(source: Path, target: Path) -> None:
+        if next(refusals, None):
+            raise PermissionError(errno.EACCES, "open elsewhere")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", busy)
+    (tmp_path / "a").write_text("new")
+    platform.replace(tmp_path / "a", tmp_path / "b", system="win32")
+    assert (tmp_path / "b").read_text() == "new"
+
+
+def test_a_refusal_is_told_at_once_elsewhere_and_in_the_end_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object) -> None:
+        raise PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    began = time.monotonic()
+    with pytest.raises(PermissionError):
+        platform.replace(Path("a"), Path("b"), system="linux", patience=60)
+    assert time.monotonic() - began < 5
+    with pytest.raises(PermissionError):
+        platform.replace(Path("a"), Path("b"), system="win32", patience=0.1)
+
+
+# -- locks --------------------------------------------------------------------------------------------------------------
+
+
+def test_one_holds_it(tmp_path: Path) -> None:
+    first, second = FileLock(tmp_path / "deep" / "lock"), FileLock(tmp_path / "deep" / "lock")
+    assert not first.is_held()
+    assert first.acquire()
+    assert second.is_held() and first.is_held()
+    assert not second.acquire(patience=0.1)
+    first.release()
+    first.release()
+    assert not second.is_held()
+    assert second.acquire()
+    second.release()
+
+
+def test_lookers_do_not_take_each_other_for_holders(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "lock")
+    assert lock.acquire()
+    lock.release()
+    command = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from cloud_farm.platform import FileLock;"
+        "l = FileLock(Path(sys.argv[2])); sys.exit(sum(l.is_held() for _ in range(20000)))"
+    )
+    source = str(Path(platform.__file__).parent.parent)
+    lookers = [subprocess.Popen((sys.executable, "-c", command, source, str(tmp_path / "lock"))) for _ in range(3)]
+    assert [looker.wait(60) for looker in lookers] == [0, 0, 0]
+
+
+def test_a_child_that_inherits_it_holds_it(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "lock")
+    assert lock.acquire()
+    child = subprocess.Popen(("sleep", "60"), **platform.child_flags((lock.descriptor,)))
+    stranger = subprocess.Popen(("sleep", "60"))
+    lock.release()
+    assert lock.is_held()
+    child.kill()
+    child.wait()
+    assert not lock.is_held(), "a process that was not meant to inherit it holds it"
+    stranger.kill()
+    stranger.wait()
+
+
+def test_windows_locks_by_its_own_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: set[int] = set()
+
+    def locking(handle: int, mode: int, count: int) -> None:
+        inode = os.fstat(handle).st_ino
+        assert (mode, count) == (2, 1)
+        if inode in held:
+            raise OSError(errno.EACCES, "locked")
+        held.add(inode)
+
+    fake: Any = types.ModuleType("msvcrt")
+    fake.LK_NBLCK, fake.locking = 2, locking
+    monkeypatch.setitem(sys.modules, "msvcrt", fake)
+    lock = FileLock(tmp_path / "lock", system="win32")
+    assert lock.acquire()
+    assert FileLock(tmp_path / "lock", system="win32").is_held()
+
+
+# -- what this computer has ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def groups(tmp_path: Path) -> Path:
+    (tmp_path / "cgroup").mkdir()
+    return tmp_path / "cgroup"
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def own(groups: Path, text: str) -> Path:
+    path = groups.parent / "own"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
+    monkeypatch.setattr(platform, "_physical_memory", lambda: 64 << 30)
+
+
+def test_without_limits_it_is_what_the_machine_has(groups: Path) -> None:
+    write(groups / "cpu.max", "max 100000\n")
+    write(groups / "memory.max", "max\n")
+    path = own(groups, "0::/\n")
+    assert usable_cores(cgroups=groups, own=path) == 8
+    assert usable_memory(cgroups=groups, own=path) == 64 << 30
+
+
+def test_version_2_the_tightest_group_counts(groups: Path) -> None:
+    write(groups / "user.slice" / "cpu.max", "250000 100000\n")
+    write(groups / "user.slice" / "memory.max", f"{6 << 30}\n")
+    write(groups / "user.slice" / "session" / "cpu.max", "max 100000\n")
+    write(groups / "user.slice" / "session" / "memory.max", f"{9 << 30}\n")
+    path = own(groups, "0::/user.slice/session\n")
+    assert usable_cores(cgroups=groups, own=path) == 3
+    assert usable_memory(cgroups=groups, own=path) == 6 << 30
+
+
+def test_version_1(groups: Path) -> None:
+    write(groups / "cpu,cpuacct" / "docker" / "x" / "cpu.cfs_quota_us", "150000\n")
+    write(groups / "cpu,cpuacct" / "docker" / "x" / "cpu.cfs_period_us", "100000\n")
+    write(groups / "cpu" / "cpu.cfs_quota_us", "-1\n")
+    write(groups / "cpu" / "cpu.cfs_period_us", "100000\n")
+    write(groups / "memory" / "docker" / "x" / "memory.limit_in_bytes", f"{3 << 30}\n")
+    write(groups / "memory" / "memory.limit_in_bytes", "9223372036854771712\n")
+    path = own(groups, "4:cpu,cpuacct:/docker/x\n3:memory:/docker/x\n1:name=systemd:/\n")
+    assert usable_cores(cgroups=groups, own=path) == 2
+    assert usable_memory(cgroups=groups, own=path) == 3 << 30
+
+
+@pytest.mark.parametrize("nonsense", ["", "abc", "0 0", "100000 0", "-5 3", "\x00\x01"])
+def test_nonsense_is_no_limit(groups: Path, nonsense: str) -> None:
+    write(groups / "cpu.max", nonsense)
+    write(groups / "memory.max", nonsense.split(" ")[0].replace("100000", "x").replace("0", "x"))
+    path = own(groups, nonsense)
+    assert usable_cores(cgroups=groups, own=path) == 8
+    assert usable_memory(cgroups=groups, own=path) == 64 << 30
+
+
+def test_less_than_one_core_is_one(groups: Path) -> None:
+    write(groups / "cpu.max", "20000 100000")
+    assert usable_cores(cgroups=groups, own=groups / "absent") == 1
+
+
+def test_this_computer_answers() -> None:
+    assert usable_cores() >= 1
+    assert usable_memory() > 256 << 20

@@ -1,0 +1,143 @@
+"""Who takes the contract suites: every store and every engine, on every kind of volume. A new one adds a line here.
+
+A suite knows only its subject. A store's profiles and an engine's two profiles may be different machines' views of one volume.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cloud_farm.engines import Engine, open_engine
+from cloud_farm.profile import FarmProfile, Gpu, Limits, Volume
+from cloud_farm.stores import Store, open_store
+
+from ..rigs.network_volume import NetworkVolume
+
+_STUB = Path(__file__).with_name("stub_blender.py")
+WORKERS = 2
+
+
+@dataclass(frozen=True)
+class StoreSubject:
+    """A store with an empty volume.
+
+    Attributes:
+        profiles: The same volume, as seen from one machine or several. Profiles can be sent to other processes.
+        visibility_s: How long a change may take to be seen by another machine.
+    """
+
+    profiles: tuple[FarmProfile, ...]
+    visibility_s: float = 0.0
+
+    def open(self, machine: int = 0) -> Store:
+        """Open it as another program, on any of the machines, would."""
+        return open_store(self.profiles[machine % len(self.profiles)])
+
+
+@dataclass(frozen=True)
+class EngineSubject:
+    """An engine with an empty volume.
+
+    Attributes:
+        here: The profile of who submits and looks.
+        there: The profile that plans are made with: where the renderers see the volume.
+        supervisor: The Python of those who render.
+        blender: Makes the argv prefix of a stub Blender that behaves as it is told.
+        processes: Lists what still runs of a job, by its id.
+    """
+
+    here: FarmProfile
+    there: FarmProfile
+    supervisor: tuple[str, ...]
+    blender: Callable[[dict[str, Any]], tuple[str, ...]]
+    processes: Callable[[str], list[str]]
+
+    def engine(self) -> Engine:
+        """Open it as another program would."""
+        return open_engine(self.there)
+
+    def store(self) -> Store:
+        """Open the store of the same volume."""
+        return open_store(self.here)
+
+
+def folder_profile(root: Path, name: str = "folder", *, visibility_s: float = 0.0) -> FarmProfile:
+    """Describe a local farm whose volume is `root`."""
+    return FarmProfile(
+        name,
+        volume=Volume(mount_path=str(root)),
+        gpu=Gpu(device="cpu"),
+        limits=Limits(workers=WORKERS),
+        visibility_s=visibility_s,
+    )
+
+
+def stub_blender(behaviour: dict[str, Any]) -> tuple[str, ...]:
+    """Return the argv prefix of a stub on this computer."""
+    return (sys.executable, str(_STUB), "--stub", json.dumps(behaviour))
+
+
+def local_processes(job_id: str) -> list[str]:
+    """List the processes of this computer that have the job's id in their command line, as `pid command`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+        except OSError:
+            continue
+        if any(job_id in word for word in words):
+            found.append(f"{folder.name} {' '.join(words)}")
+    return found
+
+
+def _plain_store(request: pytest.FixtureRequest) -> StoreSubject:
+    root = Path(request.getfixturevalue("tmp_path")) / "volume"
+    return StoreSubject((folder_profile(root),))
+
+
+def _network_store(request: pytest.FixtureRequest) -> StoreSubject:
+    roots = _network_roots(request)
+    return StoreSubject(tuple(folder_profile(root) for root in roots), visibility_s=1.0)
+
+
+def _local_engine(request: pytest.FixtureRequest) -> EngineSubject:
+    profile = folder_profile(Path(request.getfixturevalue("tmp_path")) / "volume")
+    return EngineSubject(profile, profile, (sys.executable,), stub_blender, local_processes)
+
+
+def _local_engine_on_network(request: pytest.FixtureRequest) -> EngineSubject:
+    near, far = (folder_profile(root, visibility_s=1.0) for root in _network_roots(request))
+    return EngineSubject(near, far, (sys.executable,), stub_blender, local_processes)
+
+
+def _network_roots(request: pytest.FixtureRequest) -> tuple[Path, ...]:
+    volume: NetworkVolume = request.getfixturevalue("network_volume")
+    name = uuid.uuid4().hex
+    (volume.mounts[0] / name).mkdir()
+    _seen_by_all(volume, name)
+    return tuple(mount / name for mount in volume.mounts)
+
+
+def _seen_by_all(volume: NetworkVolume, name: str) -> None:
+    deadline = time.monotonic() + 10
+    while not all((mount / name).is_dir() for mount in volume.mounts):
+        assert time.monotonic() < deadline, "one mount does not show what the other made"
+        time.sleep(0.05)
+
+
+STORE_SUBJECTS = [
+    pytest.param(_plain_store, id="folder"),
+    pytest.param(_network_store, id="folder-network", marks=pytest.mark.network_volume),
+]
+ENGINE_SUBJECTS = [
+    pytest.param(_local_engine, id="local"),
+    pytest.param(_local_engine_on_network, id="local-network", marks=pytest.mark.network_volume),
+]
