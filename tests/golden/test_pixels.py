@@ -11,7 +11,7 @@ import numpy as np
 import OpenImageIO
 import pytest
 from cloud_farm import RenderJob, open_farm
-from cloud_farm.blender import find_blender, run_script
+from cloud_farm.blender import find_blender, probe, run_script
 
 pytestmark = pytest.mark.blender
 
@@ -69,13 +69,19 @@ def _is_time_or_path(name: str) -> bool:
     return low in _TIMES_AND_PATHS or low.endswith((".total_time", ".render_time", ".synchronization_time"))
 
 
-def assert_equal_files(ours: Path, reference: Path) -> None:
+def assert_equal_files(ours: Path, reference: Path, *, steps: int = 0) -> None:
+    """Assert the same metadata and pixels; `steps` is how far a few values (one in a hundred) may be apart."""
     mine, plain = read_parts(ours), read_parts(reference)
     assert len(mine) == len(plain), f"{ours.name}: parts"
     for (pixels, metadata), (expected, wanted) in zip(mine, plain, strict=True):
         assert metadata == wanted, f"{ours.name}: metadata"
         assert pixels.dtype == expected.dtype
-        assert np.array_equal(pixels, expected, equal_nan=pixels.dtype.kind == "f"), f"{ours.name}: pixels"
+        if steps:
+            apart = np.abs(pixels.astype(np.int64) - expected.astype(np.int64))
+            assert apart.max() <= steps, f"{ours.name}: pixels"
+            assert np.mean(apart > 0) < 0.01, f"{ours.name}: pixels"
+        else:
+            assert np.array_equal(pixels, expected, equal_nan=pixels.dtype.kind == "f"), f"{ours.name}: pixels"
         for name, value in metadata.items():
             assert "/" not in str(value) or name == "type", f"{ours.name}: {name} tells a path: {value}"
 
@@ -88,12 +94,12 @@ def render_by_farm(tmp_path: Path, scene: Path, **job: Any) -> Path:
     return tmp_path / "ours"
 
 
-def assert_equal_folders(ours: Path, reference: Path, count: int) -> None:
+def assert_equal_folders(ours: Path, reference: Path, count: int, *, steps: int = 0) -> None:
     names = sorted(path.relative_to(reference).as_posix() for path in reference.rglob("*") if path.is_file())
     assert sorted(path.relative_to(ours).as_posix() for path in ours.rglob("*") if path.is_file()) == names
     assert len(names) == count
     for name in names:
-        assert_equal_files(ours / name, reference / name)
+        assert_equal_files(ours / name, reference / name, steps=steps)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +117,8 @@ def test_torture_scene(tmp_path: Path, variant: tuple[str, ...], files_per_frame
     """Twelve frames by two Blenders in chunks of ten against one Blender that renders the animation."""
     scene = tmp_path / "scene" / "torture.blend"
     scene.parent.mkdir()
+    if "--multiview" in variant and probe(find_blender()).numbers < (4, 5):
+        variant = (*variant, "--switches", "0")  # else the reference itself has black views: see the next test
     run_blender(_HERE.parent / "scenes" / "torture_scene.py", "--output", str(scene), *variant)
     reference = tmp_path / "reference"
     run_blender(_HERE / "reference_render.py", str(scene), str(reference / "f_####"))
@@ -124,10 +132,25 @@ def test_torture_scene(tmp_path: Path, variant: tuple[str, ...], files_per_frame
     assert_equal_folders(ours, reference, 12 * files_per_frame + extra)
 
 
+def test_no_stereo_view_is_empty_where_the_camera_changes(tmp_path: Path) -> None:
+    """Blender 4.2 renders the second view of such a frame black every third time, and says nothing."""
+    scene = tmp_path / "torture.blend"
+    switches = [str(frame) for frame in range(12)]
+    script = _HERE.parent / "scenes" / "torture_scene.py"
+    run_blender(script, "--output", str(scene), "--multiview", "--switches", *switches)
+    ours = render_by_farm(tmp_path, scene, chunk_size=12)
+    views = sorted(ours.glob("f_*.png"))
+    assert len(views) == 24
+    for view in views:
+        [(pixels, _)] = read_parts(view)
+        assert np.mean(pixels[..., 3] == 255) > 0.7, f"{view.name} is empty"
+
+
 def test_demo_scene_frame_by_frame(tmp_path: Path) -> None:
     """No override on our side: frames out of order and apart, two workers.
 
-    Without the denoiser: plain Blender's own two renders of one denoised frame differ in single pixels by one step.
+    Plain Blender's own two renders of this scene differ in single pixels by one step: its denoiser and its BVH depend on
+    how threads happen to run.
     """
     scene = tmp_path / "demo.blend"
     run_script(find_blender(), "demo_scene.py", ["--output", str(scene)], timeout=120)
@@ -135,13 +158,13 @@ def test_demo_scene_frame_by_frame(tmp_path: Path) -> None:
     shrink = tmp_path / "shrink.py"
     shrink.write_text(
         "import bpy, sys\nsource, target = sys.argv[-2:]\nbpy.ops.wm.open_mainfile(filepath=source)\n"
-        "scene = bpy.context.scene\nscene.render.resolution_percentage = 20\nscene.cycles.use_denoising = False\nbpy.ops.wm.save_as_mainfile(filepath=target)\n"
+        "bpy.context.scene.render.resolution_percentage = 20\nbpy.ops.wm.save_as_mainfile(filepath=target)\n"
     )
     run_blender(shrink, str(scene), str(small))
     reference = tmp_path / "reference"
     run_blender(_HERE / "reference_render.py", str(small), str(reference / "f_####"), "3", "17", "24")
     ours = render_by_farm(tmp_path, small, frames="24,3,17", chunk_size=2)
-    assert_equal_folders(ours, reference, 3)
+    assert_equal_folders(ours, reference, 3, steps=2)
 
 
 def test_a_chunk_of_ten_with_persistent_data(tmp_path: Path) -> None:

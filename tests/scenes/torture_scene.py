@@ -1,7 +1,7 @@
 """Builds a scene that has a bit of everything that has ever broken a render farm. Runs inside Blender 4.2 to 5.2.
 
 <launcher> -b --factory-startup --python torture_scene.py -- --output DIR/torture.blend [--format F] [--depth 16] [--multiview]
-    [--python-driver] [--crop]
+    [--python-driver] [--crop] [--persistent-data] [--switches FRAME …]
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--python-driver", action="store_true")
     parser.add_argument("--crop", action="store_true")
     parser.add_argument("--persistent-data", action="store_true")
+    parser.add_argument("--switches", type=int, nargs="*", default=[FIRST, 5], help="frames where the camera changes")
     options = parser.parse_args(argv)
     output = Path(options.output)
     library = make_library(output.parent)
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> None:
     scene.name = "Torture"
     settings(scene, options)
     objects(scene, output.parent, library)
-    cameras(scene)
+    cameras(scene, options.switches)
     drivers(python=options.python_driver)
     layers(scene)
     compositor(scene)
@@ -163,15 +164,15 @@ def volume_cube() -> None:
     cube.data.materials.append(material)
 
 
-def cameras(scene: Any) -> None:
-    """Two cameras, bound by markers; the first one moves."""
+def cameras(scene: Any, switches: list[int]) -> None:
+    """Two cameras, bound by markers in turn; the first one moves."""
     for index, (name, x) in enumerate((("Cam A", -1.0), ("Cam.B é", 2.0))):
         camera = bpy.data.objects.new(name, bpy.data.cameras.new(name))
         camera.location = (x, -6.5, 2.6)
         camera.rotation_euler = (math.radians(72), 0, math.radians(-6 + 18 * index))
         scene.collection.objects.link(camera)
-        marker = scene.timeline_markers.new(f"to {name}", frame=(FIRST, 5)[index])
-        marker.camera = camera
+        for frame in switches[index::2]:
+            scene.timeline_markers.new(f"to {name}", frame=frame).camera = camera
         if index == 0:
             scene.camera = camera
             for frame, height in ((FIRST, 2.4), (LAST, 3.2)):

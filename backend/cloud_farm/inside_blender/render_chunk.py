@@ -191,7 +191,8 @@ def _render(chunk: Chunk, frame: int) -> tuple[list[OutputFile], cycles_devices.
     chunk.scene.frame_set(frame)
     try:
         # A still render: it leaves the scene's frame range alone, which drivers and burnt-in stamps may read.
-        result = bpy.ops.render.render(write_still=True, scene=chunk.scene.name)
+        with scene_setup.steady_camera(chunk.scene, frame):
+            result = bpy.ops.render.render(write_still=True, scene=chunk.scene.name)
     except RuntimeError as error:
         message = _plain(str(error)) or "Blender could not render the frame."
         raise FrameError(message, device=bool(_DEVICE_ERROR.search(message))) from error

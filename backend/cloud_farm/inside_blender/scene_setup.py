@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -52,6 +54,25 @@ def peak_memory() -> int | None:
         return None
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(most if sys.platform == "darwin" else most * 1024)
+
+
+@contextmanager
+def steady_camera(scene: Any, frame: int) -> Iterator[None]:
+    """Keep markers from changing the camera while a frame renders, where Blender makes an empty picture of that.
+
+    Before 4.5 the second stereo view of a frame with motion blur is black now and then (plain Blender: every third time)
+    if a marker changes the camera at that very frame. Held still, both views have the pixels of a plain render that went well.
+    """
+    broken = bpy.app.version < (4, 5, 0) and scene.render.use_multiview and scene.render.use_motion_blur
+    markers = [marker for marker in scene.timeline_markers if marker.camera] if broken else []
+    held = [(marker, marker.camera) for marker in markers] if any(m.frame == frame for m in markers) else []
+    for marker, _ in held:
+        marker.camera = None
+    try:
+        yield
+    finally:
+        for marker, camera in held:
+            marker.camera = camera
 
 
 def _open_file(paths: volume.JobPaths, settings: dict[str, Any]) -> list[Finding]:
