@@ -270,7 +270,13 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class FrameRecord:
-    """Proof of one finished frame, as the machine that rendered it wrote it (contract §2)."""
+    """Proof of one finished frame, as the machine that rendered it wrote it (contract §2).
+
+    Attributes:
+        seconds: From the start of the render until its files were checked.
+        resolution: (width, height) of the main file in pixels.
+        peak_memory: Largest memory of that Blender so far, bytes.
+    """
 
     schema: int
     frame: int
@@ -284,6 +290,7 @@ class FrameRecord:
     device: str | None = None
     device_name: str | None = None
     samples: int | None = None
+    resolution: tuple[int, int] | None = None
     image: str | None = None
     peak_memory: int | None = None
     findings: tuple[Finding, ...] = ()

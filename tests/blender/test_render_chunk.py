@@ -211,6 +211,30 @@ def test_full_volume(tmp_path: Path, small_disk: Path) -> None:
     assert not job.records()
 
 
+def test_full_disk_of_the_machine_that_renders(tmp_path: Path, small_disk: Path) -> None:
+    """Another machine may have room: the chunk goes there, and the frame is not blamed."""
+    job = make_job(tmp_path)
+    (small_disk / "ballast").write_bytes(b"x" * 65536)
+    ran = render(job, scratch=small_disk)
+    assert ran.code == 13, ran.output
+    assert "full" in ran.fatal()["message"]
+    assert not job.records()
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("Error: Malloc returns null: len=4096 in Mesh", 12),
+        ("Error: CUDA error: Illegal address in cuCtxSynchronize", 16),
+        ("Errors: none", 0),
+    ],
+)
+def test_errors_that_blender_only_prints(tmp_path: Path, line: str, code: int) -> None:
+    say = f"import bpy, sys\nbpy.app.handlers.render_write.append(bpy.app.handlers.persistent(lambda *_: print({line!r})))"
+    ran = render(make_job(tmp_path), before=say)
+    assert ran.code == code, ran.output
+
+
 DEVICES = """
 import json, sys
 sys.path.insert(0, {inside!r})

@@ -28,12 +28,14 @@ class OutputFile:
         source: Where it is on this machine.
         name: What it is called below the frame's block folder and where frames land.
         role: main, view or file_output.
+        size: (width, height) in pixels.
         view: Name of the stereo view.
     """
 
     source: Path
     name: str
     role: str
+    size: tuple[int, int]
     view: str | None = None
 
 
@@ -48,6 +50,7 @@ class FrameOutputs:
 
     def __init__(self, scene: Any, scratch: Path, template: str, prefix: str) -> None:
         self._scene = scene
+        self.scratch = scratch
         self._prefix = prefix
         self._template = template if "#" in template else f"{template}####"
         self._main = scratch / "main"
@@ -67,11 +70,10 @@ class FrameOutputs:
         Raises:
             BadOutput: One is missing, can't be decoded, or has the wrong size.
         """
-        main = self._main_files(frame)
-        extra = [OutputFile(path, self._extra_name(path, frame), "file_output") for path in _files(self._extra)]
-        for index, item in enumerate([*main, *extra]):
-            check_file(item.source, self._expected_size() if index < len(main) else None)
-        return [*main, *extra]
+        files = self._main_files(frame)
+        for path in _files(self._extra):
+            files.append(OutputFile(path, self._extra_name(path, frame), "file_output", check_file(path, None)))
+        return files
 
     def clear(self) -> None:
         """Remove what was rendered; it is published by now, or failed."""
@@ -85,7 +87,10 @@ class FrameOutputs:
             if not path.is_file():
                 written = ", ".join(found.name for found in _files(self._main)) or "nothing"
                 raise BadOutput(f"Blender was to save {path.name}, but it is not there (there is {written}).")
-            files.append(OutputFile(path, path.relative_to(self._main).as_posix(), "view" if files else "main", view))
+            size = check_file(path, self._expected_size())
+            files.append(
+                OutputFile(path, path.relative_to(self._main).as_posix(), "view" if files else "main", size, view)
+            )
         return files
 
     def _name(self, frame: int) -> str:
@@ -160,11 +165,14 @@ def choose_format(scene: Any, wanted: str | None) -> str:
     return before
 
 
-def check_file(path: Path, size: tuple[int, int] | None) -> None:
+def check_file(path: Path, size: tuple[int, int] | None) -> tuple[int, int]:
     """Prove that an image is whole: it decodes, ends as its format ends, and has the expected size.
 
     Args:
         size: (width, height) in pixels; None accepts any. A crop may differ by one pixel of rounding.
+
+    Returns:
+        Its size.
 
     Raises:
         BadOutput: It is not.
@@ -180,6 +188,7 @@ def check_file(path: Path, size: tuple[int, int] | None) -> None:
         )
     if size is not None and any(abs(a - b) > 1 for a, b in zip(found, size, strict=True)):
         raise BadOutput(f"{path.name} is {found[0]}x{found[1]} pixels, it should be {size[0]}x{size[1]}.")
+    return found
 
 
 def _exr_size(path: Path) -> tuple[int, int]:

@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import bpy  # type: ignore[import-not-found,unused-ignore]
 import frame_outputs
 import scene_check
+import scene_dependencies
 
 Finding = dict[str, str]
 
@@ -95,7 +96,7 @@ def read_findings() -> Iterator[Finding]:
     for scene in bpy.data.scenes:
         if scene.render.engine not in ("CYCLES", "BLENDER_WORKBENCH") and scene.library is None:
             yield from _engine_finding(scene)
-    for name in _unbaked():
+    for name in scene_dependencies.unbaked_simulations():
         message = f"{name} has a simulation that is not baked to disk; frames that are rendered apart from each other will not agree."
         yield _finding(
             "simulation_not_baked", "warning", message, datablock=name, fix="Bake it to a disk cache before you submit."
@@ -116,15 +117,6 @@ def _engine_finding(scene: Any) -> Iterator[Finding]:
             datablock=f"Scene '{scene.name}'",
             fix="Choose Cycles with --engine CYCLES.",
         )
-
-
-def _unbaked() -> Iterator[str]:
-    for obj in bpy.data.objects:
-        for modifier in obj.modifiers:
-            cache = getattr(modifier, "point_cache", None)
-            if cache is not None and not (cache.is_baked or cache.use_external):
-                yield f"Object '{obj.name}'"
-                break
 
 
 def _resolution(render: Any) -> tuple[int, int]:

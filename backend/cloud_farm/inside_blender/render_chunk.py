@@ -7,8 +7,10 @@ blender -b --factory-startup --disable-autoexec --python render_chunk.py -- --ro
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
+import shutil
 import socket
 import sys
 import time
@@ -32,6 +34,12 @@ _DEVICE_ERROR = re.compile(
     r"|out of (GPU |device )?memory|out of memory (in|on) .*(queue|device)",
     re.IGNORECASE,
 )
+# What Blender only prints while it saves a picture that is not what the scene says.
+_RENDER_ERROR = re.compile(
+    r"out of (system )?memory|malloc returns null|(failed|unable) to (denoise|allocate|build)", re.IGNORECASE
+)
+_SCRATCH_FULL = 1 << 20
+"""Bytes that a disk which is full may still call free."""
 _ERROR_LINE = re.compile(r"^(?:\d\d:\d\d\.\d{3}\s+\S+\s+\|\s+)?(?:ERROR|Error)\b[:\s]*(?P<text>.+)$", re.MULTILINE)
 
 
@@ -208,6 +216,11 @@ def _render(chunk: Chunk, frame: int) -> tuple[list[OutputFile], cycles_devices.
     try:
         return chunk.outputs.collect(frame), device
     except BadOutput as error:
+        free = shutil.disk_usage(chunk.outputs.scratch).free
+        if free < _SCRATCH_FULL:
+            raise OSError(
+                errno.ENOSPC, f"the disk of {socket.gethostname()} is full", str(chunk.outputs.scratch)
+            ) from error
         raise FrameError(str(error)) from error
 
 
@@ -223,6 +236,8 @@ def _check_log(text: str) -> None:
     for match in _ERROR_LINE.finditer(text):
         if _DEVICE_ERROR.search(match["text"]):
             raise FrameError(match["text"].strip(), device=True)
+        if _RENDER_ERROR.search(match["text"]):
+            raise FrameError(match["text"].strip())
 
 
 def _plain(message: str) -> str:
@@ -240,6 +255,7 @@ def _record(
         "camera": chunk.camera,
         "files": [_file_entry(item) for item in files],
         "render_hash": chunk.plan["render_hash"],
+        "resolution": list(files[0].size),
         "seconds": seconds,
         "device": device.type if device else None,
         "device_name": device.name if device else None,

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import bpy  # type: ignore[import-not-found,unused-ignore]
+import scene_setup
 import volume
 
 _SAMPLE = re.compile(r"Sample (?P<sample>\d+)/(?P<samples>\d+)")
@@ -77,6 +78,7 @@ class StatsListener:
             sample=int(match["sample"]),
             samples=int(match["samples"]),
             remaining=_remaining(text),
+            peak_memory=scene_setup.peak_memory(),
         )
 
 

@@ -6,13 +6,14 @@ Blender itself renders on without them: a missing texture is pink, a missing lib
 from __future__ import annotations
 
 import fnmatch
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bpy  # type: ignore[import-not-found,unused-ignore]
+import scene_dependencies
+from scene_dependencies import absolute
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,16 @@ def is_allowed(path: str, allowed: list[str]) -> bool:
 
 
 def used_files() -> Iterator[tuple[Any, str, str]]:
-    """Yield (datablock, path as stored, absolute path) of each file that a datablock with users reads."""
+    """Yield (datablock, path as stored, absolute path) of each file that something with users reads."""
     for library in bpy.data.libraries:
-        yield library, library.filepath, _absolute(library.filepath, getattr(library, "parent", None))
+        yield library, library.filepath, absolute(library.filepath, getattr(library, "parent", None))
     for image in bpy.data.images:
         if image.users and image.source in ("FILE", "TILED", "SEQUENCE", "MOVIE") and not image.packed_files:
             yield from _image_files(image)
     for block in _simple_blocks():
         if block.users and block.filepath and not _is_builtin(block):
-            yield block, block.filepath, _absolute(block.filepath, block.library)
+            yield block, block.filepath, absolute(block.filepath, block.library)
+    yield from scene_dependencies.used_files()
 
 
 def _simple_blocks() -> Iterator[Any]:
@@ -68,7 +70,7 @@ def _is_builtin(block: Any) -> bool:
 def _image_files(image: Any) -> Iterator[tuple[Any, str, str]]:
     if not image.filepath:
         return
-    path = _absolute(image.filepath, image.library)
+    path = absolute(image.filepath, image.library)
     if image.source == "TILED":
         for tile in image.tiles:
             name = path.replace("<UDIM>", str(tile.number)).replace("<UVTILE>", _uv_tile(tile.number))
@@ -79,10 +81,6 @@ def _image_files(image: Any) -> Iterator[tuple[Any, str, str]]:
 
 def _uv_tile(number: int) -> str:
     return f"u{(number - 1001) % 10 + 1}_v{(number - 1001) // 10 + 1}"
-
-
-def _absolute(path: str, library: Any) -> str:
-    return os.path.normpath(str(bpy.path.abspath(path, library=library)))
 
 
 def present(block: Any, path: str) -> bool:
