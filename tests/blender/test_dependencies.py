@@ -12,7 +12,7 @@ from cloud_farm import RenderJob, open_farm
 from cloud_farm.blender import find_blender, run_script
 from cloud_farm.errors import CloudFarmError
 
-pytestmark = pytest.mark.blender
+pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
 _BUILD = """
 import bpy, sys
 from pathlib import Path

@@ -11,7 +11,7 @@ import pytest
 
 from .stub_farm import INSIDE, LAUNCHER
 
-pytestmark = pytest.mark.blender
+pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
 DRIVER = """
 import bpy, sys
 driver = bpy.context.scene.objects[0].driver_add("location", 0).driver

@@ -14,7 +14,7 @@ from cloud_farm.errors import CloudFarmError, PackingError
 from cloud_farm.job import JobPack
 from cloud_farm.packing import pack
 
-pytestmark = pytest.mark.blender
+pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
 _BUILD = """
 import bpy, sys
 from pathlib import Path

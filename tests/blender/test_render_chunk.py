@@ -12,10 +12,10 @@ from typing import Any
 import OpenImageIO
 import pytest
 
-from .farmyard import Ran, make_job, render, run_inside
+from .farmyard import make_job, render, run_inside
 from .stub_farm import INSIDE, StubJob
 
-pytestmark = pytest.mark.blender
+pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
 
 MOVIE = """
 settings = scene.render.image_settings
@@ -65,6 +65,8 @@ def picture(job: StubJob, name: str, frame: int = 1) -> Any:
         ("OPEN_EXR", "32", ".exr", "float"),
         ("OPEN_EXR_MULTILAYER", "16", ".exr", "half"),
         ("JPEG", "8", ".jpg", "uint8"),
+        ("TIFF", "16", ".tif", "uint16"),
+        ("WEBP", "8", ".webp", "uint8"),
     ],
 )
 def test_formats(tmp_path: Path, wanted: str, depth: str, suffix: str, stored: str) -> None:
@@ -235,36 +237,29 @@ def test_errors_that_blender_only_prints(tmp_path: Path, line: str, code: int) -
     assert ran.code == code, ran.output
 
 
-DEVICES = """
-import json, sys
-sys.path.insert(0, {inside!r})
-import cycles_devices
-from types import SimpleNamespace as N
-made = [N(type=t, id=i, name=n, use=u) for t, i, n, u in [
-    ('CPU', 'c', 'A processor', True), ('CUDA', 'g1', 'Card 1', False), ('CUDA', 'g2', 'Card 2', False),
-    ('OPTIX', 'o1', 'Card 1', True)]]
-prefs = N(compute_device_type='NONE', devices=made, refresh_devices=lambda: None,
-          get_devices_for_type=lambda kind: [d for d in made if d.type == kind])
-cycles_devices.preferences = lambda: prefs
-orders = []
-cycles_devices._override = orders.append
-use = cycles_devices.enable({device!r}, with_cpu={with_cpu})
-print('RESULT', json.dumps([use.type, [d.id for d in made if d.use], orders]))
-"""
-
-
-@pytest.mark.parametrize(
-    ("device", "with_cpu", "used", "order"),
-    [
-        ("cuda", False, ["g1", "g2"], "CUDA"),
-        ("cuda", True, ["c", "g1", "g2"], "CUDA+CPU"),
-        ("optix", False, ["o1"], "OPTIX"),
-    ],
-)
-def test_exactly_the_wanted_devices(tmp_path: Path, device: str, with_cpu: bool, used: list[str], order: str) -> None:
-    script = tmp_path / "devices.py"
-    script.write_text(DEVICES.format(inside=str(INSIDE), device=device, with_cpu=with_cpu))
-    ran: Ran = run_inside(script)
-    assert ran.code == 0, ran.output
-    line = next(line for line in ran.output.splitlines() if line.startswith("RESULT"))
-    assert json.loads(line.removeprefix("RESULT ")) == [device.upper(), used, [order]]
+def test_cut_short_images_are_found(tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+    script = tmp_path / "cut.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(INSIDE)!r})\nimport bpy, json\nfrom pathlib import Path\nimport frame_outputs as f\n"
+        f"bpy.ops.wm.open_mainfile(filepath={str(job.paths.scene / 'shot.blend')!r}); s = bpy.context.scene; found = {{}}\n"
+        "for kind in ('PNG', 'OPEN_EXR', 'OPEN_EXR_MULTILAYER', 'JPEG'):\n"
+        "    f.choose_format(s, kind)\n"
+        f"    s.render.filepath = {str(tmp_path / 'whole')!r} + kind\n"
+        "    bpy.ops.render.render(write_still=True)\n"
+        "    whole = Path(s.render.filepath + s.render.file_extension); raw = whole.read_bytes()\n"
+        "    f.check_file(whole, (64, 36)); bad = []\n"
+        "    for part in (raw[:0], raw[:20], raw[:len(raw) // 2], raw[:-16]):\n"
+        "        short = whole.with_name('short' + whole.suffix); short.write_bytes(part)\n"
+        "        try: f.check_file(short, None)\n"
+        "        except f.BadOutput: bad.append(len(part) < len(raw))\n"
+        "    try: f.check_file(whole, (32, 18))\n"
+        "    except f.BadOutput: bad.append('size')\n"
+        "    found[kind] = bad\n"
+        "print('ANSWER', json.dumps(found))\n"
+    )
+    ran = run_inside(script)
+    answer = json.loads(next(line for line in ran.output.splitlines() if line.startswith("ANSWER"))[7:])
+    assert answer["PNG"] == answer["OPEN_EXR"] == answer["OPEN_EXR_MULTILAYER"] == [True, True, True, True, "size"]
+    assert answer["JPEG"][-1] == "size"
+    assert answer["JPEG"][:2] == [True, True]

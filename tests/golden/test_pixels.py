@@ -13,7 +13,7 @@ import pytest
 from cloud_farm import RenderJob, open_farm
 from cloud_farm.blender import find_blender, probe, run_script
 
-pytestmark = pytest.mark.blender
+pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
 
 _HERE = Path(__file__).parent
 _TIMES_AND_PATHS = {
