@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from .errors import Cancelled, CloudFarmError
-from .events import CancelToken, Event
+from .events import CancelToken, Event, counted
 from .options import FRONT_OPTIONS, JOB_OPTIONS, Option
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def finish(status: JobStatus, *, as_json: bool, live: bool = False) -> int:
             }
         )
     elif status.state == "done":
-        click.echo(clean(f"Done: {status.frames_total} frames in {status.landing}"))
+        click.echo(clean(f"Done: {counted(status.frames_total, 'frame')} in {status.landing}"))
     elif not live:
         click.echo(
             f"Job {status.id} is {status.state}: {status.frames_done} of {status.frames_total} frames are in {status.landing}",

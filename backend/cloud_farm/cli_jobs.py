@@ -15,6 +15,7 @@ from .cli_common import complete_job, follow_job, front_options, get_farm, inter
 from .cli_picture import STATE_STYLES, Canvas, draw, status_data
 from .cli_text import Line, Span, clean, columns, echo_lines, glyphs_for
 from .errors import Cancelled
+from .events import counted
 from .json_data import to_json
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def fetch(job: str, farm: str | None, json: bool, output: Path | None, encode: b
 
     folder, count = opened.fetch(job_id, target=output, on_event=listen)
     if not json:
-        click.echo(f"{count} frames are in {folder}")
+        click.echo(f"{counted(count, 'frame')} in {folder}")
     if encode or movie is not None:
         began = time.monotonic()
         for made in opened.encode(job_id, folder, target=movie):

@@ -165,3 +165,8 @@ class CancelToken:
     def wait(self, seconds: float) -> bool:
         """Sleep, ending early when cancelled; returns whether it was."""
         return self._event.wait(seconds)
+
+
+def counted(number: int, noun: str) -> str:
+    """Say how many: `1 frame`, `2 frames`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

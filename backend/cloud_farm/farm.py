@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .control import JobControl
 from .engines import Engine, open_engine
 from .errors import InvalidJobError, JobNotFoundError, StoreError
-from .events import CancelToken, Listener, Stage, ignore
+from .events import CancelToken, Listener, Stage, counted, ignore
 from .frames import FrameRange
 from .job import Finding, JobDocument, RenderJob, parse_job
 from .landing import Landing, check_landing, default_fetch_folder
@@ -101,7 +101,12 @@ class Farm:
             check_landing(ready.landing)
             send(ready, self.store, on_event=on_event)
             self._remember(ready.plan.job_id, ready.landing)
-            on_event(Stage("submitting", f"{ready.plan.frame_count} frames in {len(ready.plan.chunks)} chunks"))
+            on_event(
+                Stage(
+                    "submitting",
+                    f"{counted(ready.plan.frame_count, 'frame')} in {counted(len(ready.plan.chunks), 'chunk')}",
+                )
+            )
             self.engine.submit(ready.plan)
             return Submission(ready.plan.job_id, ready.plan.revision, ready.plan, ready.findings, ready.landing)
 

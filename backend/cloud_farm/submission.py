@@ -19,7 +19,7 @@ from . import history
 from .blender import BlenderInfo, Launcher, find_blender, probe
 from .control import publish_plan
 from .errors import InvalidJobError, StoreError
-from .events import FindingFound, Listener, Stage, Transfer, ignore
+from .events import FindingFound, Listener, Stage, Transfer, counted, ignore
 from .job import SCHEMA, Finding, JobPack, RenderJob, new_job_id
 from .json_data import to_json
 from .landing import landing_folder
@@ -154,7 +154,7 @@ def _send_assets(packed: JobPack, store: Store, on_event: Listener) -> None:
     by_hash = {entry.sha256: entry for entry in packed.files}
     missing = sorted(by_hash.keys() - store.present(by_hash.keys()))
     total = sum(by_hash[sha].size for sha in missing)
-    on_event(Stage("uploading", f"{len(missing)} of {len(by_hash)} files are new"))
+    on_event(Stage("uploading", f"{len(missing)} of {counted(len(by_hash), 'file')} to send"))
     done = 0
     for sha in missing:
         entry = by_hash[sha]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import time
@@ -23,6 +24,7 @@ from cloud_farm.errors import (
 from cloud_farm.events import Event
 from cloud_farm.layout import JOBS, JobLayout
 from cloud_farm.status import JobStatus
+from cloud_farm.tracking import JobTracker
 
 pytestmark = pytest.mark.blender
 
@@ -76,6 +78,20 @@ def test_a_job_renders_lands_and_tells_what_happens(farm: Farm, scene: Path, tmp
     assert str(tmp_path) not in json.dumps(document.job.scene_file + document.job.landing), (
         "the artist's folders stay at home"
     )
+
+
+def test_eevee_renders_where_there_is_opengl(farm: Farm, scene: Path, tmp_path: Path) -> None:
+    try:
+        ctypes.CDLL("libEGL.so.1")
+    except OSError:
+        pytest.skip("EEVEE needs OpenGL: libEGL.so.1 is not on this machine")
+    made = farm.submit(tiny(scene, tmp_path, frames="2", engine="BLENDER_EEVEE"))
+    status = farm.follow(made.job_id)
+    assert status.state == "done", status.messages
+    record = JobTracker(farm.store, made.job_id)
+    [frame] = [record.record(found) for found in record.refresh((1,))]
+    assert (frame.device, frame.samples) == (None, None), "Cycles' words about an engine that is not Cycles"
+    assert (tmp_path / "landing" / "f_0002.png").stat().st_size > 500
 
 
 def test_a_second_look_says_the_same(farm: Farm, scene: Path, tmp_path: Path) -> None:
