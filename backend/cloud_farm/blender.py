@@ -22,6 +22,7 @@ from .platform import user_folders
 SCRIPTS = Path(__file__).parent / "inside_blender"
 OLDEST = (4, 2)
 _PROBE_SECONDS = 300.0
+_VERSION_SECONDS = 60.0
 _TAIL = 1500
 
 
@@ -73,15 +74,17 @@ def find_blender(explicit: str | None = None, *, environ: Mapping[str, str] | No
     environ = os.environ if environ is None else environ
     for wanted, source in ((explicit, "--blender"), (environ.get("CLOUD_FARM_BLENDER"), "CLOUD_FARM_BLENDER")):
         if wanted:
-            return _named(wanted, source)
+            return _named(wanted, source, environ.get("PATH"))
     on_path = shutil.which("blender", path=environ.get("PATH"))
-    if on_path and _is_new_enough(on_path):
+    version = _version_of(on_path) if on_path else None
+    if on_path and version is not None and version >= OLDEST:
         return Launcher((on_path,), "binary")
     if importlib.util.find_spec("bpy") is not None:
         return Launcher((sys.executable, str(SCRIPTS / "bpy_launcher.py")), "wheel")
-    older = f" The one on the PATH ({on_path}) is older than 4.2." if on_path else ""
+    what = "does not say its version" if version is None else "is older than 4.2"
+    passed_over = f" The one on the PATH ({on_path}) {what}." if on_path else ""
     raise NoBlenderError(
-        f"No Blender was found.{older} Name one with --blender or CLOUD_FARM_BLENDER, or install Blender's Python module:"
+        f"No Blender was found.{passed_over} Name one with --blender or CLOUD_FARM_BLENDER, or install Blender's Python module:"
         " uv sync --group bpy45"
     )
 
@@ -96,15 +99,12 @@ def probe(launcher: Launcher) -> BlenderInfo:
     cache = _cache_file(launcher)
     data = _read_cache(cache)
     if data is None:
-        _check_libraries(launcher)
-        data = run_script(launcher, "probe.py", [], timeout=_PROBE_SECONDS)
+        data = _ask(launcher)
         _write_cache(cache, data)
     devices = tuple(BlenderDevice(str(kind), str(name)) for kind, names in data["devices"].items() for name in names)
     info = BlenderInfo(str(data["version"]), str(data["build_hash"]), devices)
     if info.numbers[:2] < OLDEST:
-        raise BlenderTooOldError(
-            f"{launcher.argv[0]} is Blender {info.version}; Cloud Farm needs 4.2 or newer. Name another with --blender."
-        )
+        raise _too_old(launcher, info.version)
     return info
 
 
@@ -114,6 +114,7 @@ def run_script(launcher: Launcher, script: str, arguments: Sequence[str], *, tim
     Raises:
         BlenderError: It can't be started, takes too long, or ends without an answer; has the log's last words.
     """
+    _check_libraries(launcher)
     with tempfile.TemporaryDirectory(prefix="cloud-farm-") as folder:
         answer, log = Path(folder) / "answer.json", Path(folder) / "blender.log"
         command = [*launcher.argv, "-b", "--factory-startup", "--disable-autoexec", "--python-exit-code", "10"]
@@ -124,6 +125,23 @@ def run_script(launcher: Launcher, script: str, arguments: Sequence[str], *, tim
         tail = log.read_text(encoding="utf-8", errors="replace")[-_TAIL:].strip()
     last = tail.splitlines()[-1] if tail else "It said nothing."
     raise BlenderError(f"Blender ({launcher.argv[0]}) failed in {script} with exit code {code}: {last}", log_tail=tail)
+
+
+def _ask(launcher: Launcher) -> dict[str, Any]:
+    try:
+        return run_script(launcher, "probe.py", [], timeout=_PROBE_SECONDS)
+    except BlenderError as error:
+        # Old ones can't run our scripts; then their age is the reason, not the Python error.
+        version = _version_of(launcher.argv[0]) if launcher.kind == "binary" else None
+        if version is not None and version < OLDEST:
+            raise _too_old(launcher, ".".join(map(str, version))) from error
+        raise
+
+
+def _too_old(launcher: Launcher, version: str) -> BlenderTooOldError:
+    return BlenderTooOldError(
+        f"{launcher.argv[0]} is Blender {version}; Cloud Farm needs 4.2 or newer. Name another with --blender."
+    )
 
 
 def _run(command: Sequence[str], log: Path, timeout: float) -> int:
@@ -140,20 +158,28 @@ def _run(command: Sequence[str], log: Path, timeout: float) -> int:
         ) from error
 
 
-def _named(wanted: str, source: str) -> Launcher:
-    path = shutil.which(wanted) or shutil.which(str(Path(wanted).expanduser()))
+def _named(wanted: str, source: str, search: str | None) -> Launcher:
+    path = shutil.which(wanted, path=search) or shutil.which(str(Path(wanted).expanduser()), path=search)
     if path is None:
         raise NoBlenderError(f"{source} names '{wanted}', which is not a program that can be run.")
     return Launcher((str(Path(path).absolute()),), "binary")
 
 
-def _is_new_enough(program: str) -> bool:
+def _version_of(program: str) -> tuple[int, int] | None:
+    """Ask a program for its version; None if it is no Blender, or one that does not answer."""
     try:
-        text = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False).stdout
+        done = subprocess.run(
+            [program, "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_VERSION_SECONDS,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
-        return False
-    match = re.search(r"Blender (\d+)\.(\d+)", text)
-    return match is not None and (int(match[1]), int(match[2])) >= OLDEST
+        return None
+    match = re.search(rb"Blender (\d+)\.(\d+)", done.stdout)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def _check_libraries(launcher: Launcher) -> None:

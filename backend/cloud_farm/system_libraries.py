@@ -49,11 +49,11 @@ def ensure_libraries() -> None:
     if command is None or not _may_install():
         raise NoBlenderError(_advice(missing, command))
     sys.stderr.write(f"Blender needs system libraries that are missing here; installing them: {' '.join(command)}\n")
-    update = [*command[: command.index("install")], "update", "-qq"]
-    for step in (update, command):
-        done = subprocess.run(step, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
-        if done.returncode:
-            raise NoBlenderError(f"Installing them failed (exit code {done.returncode}). {_advice(missing, command)}")
+    # A bare image has no package lists. One list that can't be renewed is no reason to give up: the install decides.
+    _run([*command[: command.index("install")], "update", "-qq"])
+    code = _run(command)
+    if code:
+        raise NoBlenderError(f"Installing them failed (exit code {code}). {_advice(missing, command)}")
 
 
 def install_command(packages: Sequence[str]) -> list[str] | None:
@@ -68,8 +68,18 @@ def _advice(missing: Sequence[str], command: Sequence[str] | None) -> str:
     names = ", ".join(missing)
     if command is None:
         return f"Blender's Python module needs the system libraries {names}. Install them with your package manager."
-    line = " ".join(word for word in command if word not in ("-n", "-qq"))
-    return f"Blender's Python module needs the system libraries {names}. Install them with:\n  {line}"
+    has_sudo = shutil.which("sudo") is not None
+    words = [word for word in command if word not in ("-n", "-qq") and (has_sudo or word != "sudo")]
+    update = " ".join([*words[: words.index("install")], "update"])
+    who = "" if has_sudo or _is_root() else " as root"
+    return (
+        f"Blender's Python module needs the system libraries {names}. Install them{who} with:\n"
+        f"  {update} && {' '.join(words)}"
+    )
+
+
+def _run(command: Sequence[str]) -> int:
+    return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False).returncode
 
 
 def _may_install() -> bool:

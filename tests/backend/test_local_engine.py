@@ -109,7 +109,15 @@ def subject(tmp_path: Path) -> EngineSubject:
 
 
 @pytest.fixture
-def job(subject: EngineSubject, tmp_path: Path) -> Iterator[ContractJob]:
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the Blenders of this computer put what is not published yet."""
+    folder = tmp_path / "scratch"
+    monkeypatch.setenv("CLOUD_FARM_SCRATCH", str(folder))
+    return folder
+
+
+@pytest.fixture
+def job(subject: EngineSubject, tmp_path: Path, scratch: Path) -> Iterator[ContractJob]:
     """Eight frames in chunks of four; the first is being rendered."""
     made = ContractJob(subject, tmp_path, "1-8", chunk_size=4, seconds=0.4).submit()
     made.wait_for_frames(1)
@@ -144,7 +152,7 @@ def test_a_killed_runner_is_seen_and_what_it_started_goes_on(job: ContractJob) -
     assert {task.phase for task in job.wait_until_still().tasks} == {"done"}
 
 
-def test_a_machine_that_lost_power_goes_on_where_it_stood(job: ContractJob) -> None:
+def test_a_machine_that_lost_power_goes_on_where_it_stood(job: ContractJob, scratch: Path) -> None:
     os.killpg(runner_of(job), signal.SIGKILL)
     wait_for(lambda: not job.status().running, 5)
     status = job.status()
@@ -153,8 +161,10 @@ def test_a_machine_that_lost_power_goes_on_where_it_stood(job: ContractJob) -> N
     wait_for(lambda: local_processes(job.id) == [], 5, what="the end of every renderer")
     before = {frame: record.attempt for frame, record in job.records().items()}
     assert len(before) < 8
+    assert list(scratch.rglob("cloud-farm-r1c*")), "nothing was left behind that could be cleared"
     job.engine.resume(job.id)
     job.wait_until_still()
+    assert list(scratch.iterdir()) == []
     after = {frame: record.attempt for frame, record in job.records().items()}
     assert sorted(after) == list(range(1, 9))
     assert {frame: after[frame] for frame in before} == before
@@ -180,12 +190,13 @@ def test_cancel_reaches_what_a_killed_runner_left(job: ContractJob) -> None:
     assert "running" not in {task.phase for task in status.tasks}
 
 
-def test_a_killed_supervisor_is_named_and_its_chunk_tried_again(job: ContractJob) -> None:
+def test_a_killed_supervisor_is_named_and_its_chunk_tried_again(job: ContractJob, scratch: Path) -> None:
     victims = supervisors(job)
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
     job.wait_for_message("SIGKILL")
     job.wait_until_still()
+    assert list(scratch.iterdir()) == []
     assert sorted(job.records()) == list(range(1, 9))
     assert {task.phase for task in job.status().tasks} == {"done"}
 

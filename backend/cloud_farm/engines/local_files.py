@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ class JobFolder:
         state: How things stand, written by the runner.
         request: A token; a runner that sees it and goes on copies it into its state.
         paused: Present: start nothing new.
+        scratch: Where the runner keeps the tasks' scratch folders.
         alive: Held by the runner and by every supervisor: something of the job runs.
         leader: Held by the runner alone.
         control: Held while somebody starts, stops or forgets the job.
@@ -34,6 +38,7 @@ class JobFolder:
         self.request = self.path / "request"
         self.paused = self.path / "paused"
         self.log = self.path / "runner.log"
+        self.scratch = self.path / "scratch"
         self.alive = FileLock(self.path / "alive.lock")
         self.leader = FileLock(self.path / "leader.lock")
         self.control = FileLock(self.path / "control.lock")
@@ -82,6 +87,55 @@ class JobFolder:
             self.leader.release()
             return False
         return True
+
+
+class Scratch:
+    """A folder on this computer's own disk for what a job's Blenders write before it is published, one a task.
+
+    A supervisor that is killed can't clear its own; whoever runs the job does. `note` remembers where it is.
+    """
+
+    _PREFIX = "cloud-farm-"
+
+    def __init__(self, note: Path) -> None:
+        self._note = note
+        self._path: Path | None = None
+
+    def open(self) -> None:
+        """Make the folder, and remove what an earlier runner left; nothing of the job may run now.
+
+        Raises:
+            OSError: There is no room, or no right, for it.
+        """
+        self._clear_earlier()
+        base = os.environ.get("CLOUD_FARM_SCRATCH")
+        if base:
+            Path(base).mkdir(parents=True, exist_ok=True)
+        self._path = Path(tempfile.mkdtemp(prefix=self._PREFIX, dir=base))
+        self._note.write_text(str(self._path), encoding="utf-8")
+
+    def of(self, task_id: str) -> Path:
+        """Name the folder of a task."""
+        assert self._path is not None, "not open"
+        return self._path / task_id
+
+    def clear(self, task_id: str) -> None:
+        """Remove what a task left."""
+        shutil.rmtree(self.of(task_id), ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove everything."""
+        if self._path is not None:
+            shutil.rmtree(self._path, ignore_errors=True)
+            self._note.unlink(missing_ok=True)
+
+    def _clear_earlier(self) -> None:
+        try:
+            earlier = Path(self._note.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return
+        if earlier.is_absolute() and earlier.name.startswith(self._PREFIX) and not earlier.is_symlink():
+            shutil.rmtree(earlier, ignore_errors=True)
 
 
 class Slots:

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..layout import JobLayout
 from ..platform import FileLock, child_flags
-from .local_files import JobFolder, Slots
+from .local_files import JobFolder, Scratch, Slots
 from .local_verdict import STOPPED, Verdict, judge
 
 _POLL_SECONDS = 0.05
@@ -64,6 +64,7 @@ class Runner:
         self._attempts = Path(str(document["root"])) / layout.attempts
         self._stop_file = Path(str(document["root"])) / layout.stop
         self._slots = Slots(folder.path.parent / "slots", int(document["slots"]))
+        self._scratch = Scratch(folder.scratch)
         self._tasks = [Task(str(t["id"]), tuple(t["command"]), dict(t["env"])) for t in document["tasks"]]
         self._prepare = self._tasks[0]
         self._queue = deque(self._tasks[1:])
@@ -79,6 +80,7 @@ class Runner:
     def run(self) -> None:
         """Run until everything is done, failed or stopped."""
         signal.signal(signal.SIGTERM, self._on_signal)
+        self._scratch.open()
         self._write()
         while True:
             self._reap()
@@ -91,6 +93,7 @@ class Runner:
                 self._write()
             time.sleep(_POLL_SECONDS)
         self._slots.leave()
+        self._scratch.close()
         for task in self._queue if self._asked_to_end else ():
             task.phase, task.message = "stopped", "It was asked to stop."
         self._write(over=True)
@@ -161,7 +164,9 @@ class Runner:
         self._running.append(task)
         self._changed = True
         threads = self._document.get("threads")
-        extra = {"CLOUD_FARM_THREADS": str(threads)} if threads else {}
+        extra = {"CLOUD_FARM_SCRATCH": str(self._scratch.of(task.id))}
+        if threads:
+            extra["CLOUD_FARM_THREADS"] = str(threads)
         try:
             task.process = subprocess.Popen(
                 task.command,
@@ -192,6 +197,7 @@ class Runner:
     def _end(self, task: Task, verdict: Verdict) -> None:
         """Note how an attempt ended, and give its place back."""
         self._running.remove(task)
+        self._scratch.clear(task.id)
         if task.slot is not None:
             task.slot.release()
             task.slot = None
@@ -236,6 +242,11 @@ def main(argv: list[str]) -> int:
     """Run the job of a folder; 0 also when somebody else runs it already."""
     path = Path(argv[0])
     folder = JobFolder(path.parent, path.name)
-    if folder.lead():
+    if not folder.lead():
+        return 0
+    try:
         Runner(folder, folder.read(folder.tasks)).run()
+    except OSError as error:
+        sys.stderr.write(f"The job can't run on this computer: {error}\n")
+        return 1
     return 0
