@@ -17,7 +17,7 @@ from .processes import RigUnavailable, program
 
 MODULE = "github.com/filebrowser/filebrowser/v2"
 _GO_MOD = Path(__file__).parent / "filebrowser" / "go.mod"
-_BUILD_SECONDS = 900.0  # a first build on a small machine compiles some hundred packages
+_BUILD_SECONDS = 540.0  # a first build on a small machine compiles some hundred packages
 _RECIPE = "1"  # raise it when the way to build changes: cached programs are then built anew
 
 
@@ -52,7 +52,7 @@ def filebrowser_program(version: str = PINNED, *, says: str = "") -> Path:
     if built.exists():
         return built
     go = program("go", package="golang-go, or from go.dev")
-    lock = FileLock(built.with_suffix(".lock"))
+    lock = FileLock(built.parent / f"{built.name}.lock")
     if not lock.acquire(patience=_BUILD_SECONDS):
         raise RuntimeError(f"somebody else builds {built.name} and does not finish")
     try:
@@ -86,7 +86,8 @@ def _source(go: str, version: str, folder: Path) -> None:
     except json.JSONDecodeError:
         module = {"Error": done.stderr}
     if "Dir" not in module:
-        raise RigUnavailable(f"FileBrowser {version} is not to be had: {str(module.get('Error')).strip()[-300:]}")
+        why = " ".join(str(module.get("Error")).split())
+        raise RigUnavailable(f"FileBrowser {version} is not to be had: {why[-300:]}")
     source = folder / "source"
     # Without copying modes: the module cache is read-only, and what is below must be writable and removable.
     shutil.copytree(module["Dir"], source, copy_function=shutil.copyfile)

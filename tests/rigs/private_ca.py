@@ -42,7 +42,9 @@ class PrivateCa:
         self._folder = folder
         self._openssl = program("openssl", package="openssl")
         (folder / "extensions").write_text(_EXTENSIONS, encoding="utf-8")
-        self.ca, self._ca_key = self._self_signed("ca", "basicConstraints=critical,CA:true", "keyUsage=critical,keyCertSign")
+        self.ca, self._ca_key = self._self_signed(
+            "ca", "basicConstraints=critical,CA:true", "keyUsage=critical,keyCertSign"
+        )
         self.stranger = self._self_signed("stranger", "extendedKeyUsage=clientAuth")
         self.server = self._signed("server")
         self.client = self._signed("client")

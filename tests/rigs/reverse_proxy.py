@@ -85,7 +85,7 @@ class Nginx:
     _keys: PrivateCa | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
-        self._program = program("nginx", package="nginx-light")
+        self._program = program("nginx", package="nginx")
         self._folder = Path(tempfile.mkdtemp(prefix="cloud-farm-nginx-"))
         self._daemon = Daemon(self._folder / "log")
         self.port = self.port or free_port(self.host)
