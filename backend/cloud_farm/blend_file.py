@@ -60,6 +60,14 @@ def read_header(path: Path) -> BlendHeader:
     return BlendHeader((int(match[1]), int(match[2])), compression)
 
 
+def written_by(path: Path) -> tuple[int, int] | None:
+    """Return the version that wrote a .blend; None for what is none, which packing will say in full."""
+    try:
+        return read_header(path).version
+    except PackingError:
+        return None
+
+
 def check_whole(path: Path, header: BlendHeader) -> None:
     """Prove that a .blend ends as it should; a compressed one is unpacked for it.
 

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from .errors import BlenderError, BlenderTooOldError, NoBlenderError
-from .platform import user_folders
+from .platform import detached_flags, end_group, user_folders
 
 SCRIPTS = Path(__file__).parent / "inside_blender"
 OLDEST = (4, 2)
 _PROBE_SECONDS = 300.0
 _VERSION_SECONDS = 60.0
 _TAIL = 1500
+_CARDS = ("nvidia[0-9]*", "kfd", "dri/render*")
 
 
 @dataclass(frozen=True)
@@ -65,23 +66,35 @@ class BlenderInfo:
         return tuple(int(part) for part in re.findall(r"\d+", self.version)[:3])
 
 
-def find_blender(explicit: str | None = None, *, environ: Mapping[str, str] | None = None) -> Launcher:
+def find_blender(
+    explicit: str | None = None,
+    *,
+    file_version: tuple[int, ...] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Launcher:
     """Choose the Blender (contract §5): explicit, CLOUD_FARM_BLENDER, PATH if new enough, the bpy wheel.
+
+    Args:
+        file_version: (major, minor) of the Blender that wrote the file; an older one on the PATH is passed over.
 
     Raises:
         NoBlenderError: There is none; says what to do.
     """
     environ = os.environ if environ is None else environ
-    for wanted, source in ((explicit, "--blender"), (environ.get("CLOUD_FARM_BLENDER"), "CLOUD_FARM_BLENDER")):
+    for wanted, source in (
+        (explicit, "--blender, or the farm's profile,"),
+        (environ.get("CLOUD_FARM_BLENDER"), "CLOUD_FARM_BLENDER"),
+    ):
         if wanted:
             return _named(wanted, source, environ.get("PATH"))
     on_path = shutil.which("blender", path=environ.get("PATH"))
     version = _version_of(on_path) if on_path else None
-    if on_path and version is not None and version >= OLDEST:
+    oldest = max(OLDEST, tuple(file_version or OLDEST)[:2])
+    if on_path and version is not None and version >= oldest:
         return Launcher((on_path,), "binary")
     if importlib.util.find_spec("bpy") is not None:
         return Launcher((sys.executable, str(SCRIPTS / "bpy_launcher.py")), "wheel")
-    what = "does not say its version" if version is None else "is older than 4.2"
+    what = "does not say its version" if version is None else f"is older than {oldest[0]}.{oldest[1]}"
     passed_over = f" The one on the PATH ({on_path}) {what}." if on_path else ""
     raise NoBlenderError(
         f"No Blender was found.{passed_over} Name one with --blender or CLOUD_FARM_BLENDER, or install Blender's Python module:"
@@ -147,15 +160,21 @@ def _too_old(launcher: Launcher, version: str) -> BlenderTooOldError:
 def _run(command: Sequence[str], log: Path, timeout: float) -> int:
     try:
         with open(log, "wb") as stream:
-            return subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, timeout=timeout, check=False
-            ).returncode
-    except subprocess.TimeoutExpired as error:
-        raise BlenderError(f"Blender ({command[0]}) did not answer within {timeout:g} s.") from error
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, **detached_flags()
+            )
     except OSError as error:
         raise NoBlenderError(
             f"{command[0]} can't be started: {error.strerror or error}. Name a Blender with --blender."
         ) from error
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired as error:
+        raise BlenderError(f"Blender ({command[0]}) did not answer within {timeout:g} s.") from error
+    finally:
+        if process.returncode is None:  # too slow, or we were interrupted: what a wrapper script started goes, too
+            end_group(process.pid, force=True)
+            process.wait()
 
 
 def _named(wanted: str, source: str, search: str | None) -> Launcher:
@@ -193,7 +212,9 @@ def _cache_file(launcher: Launcher) -> Path:
     spec = importlib.util.find_spec("bpy") if launcher.kind == "wheel" else None
     program = Path(spec.origin if spec is not None and spec.origin else launcher.argv[0])
     stamp = program.stat() if program.exists() else None
-    key = json.dumps([launcher.argv, str(program), stamp and [stamp.st_mtime_ns, stamp.st_size]])
+    # A graphics card that comes or goes changes the answer, too.
+    cards = sorted(str(path) for pattern in _CARDS for path in Path("/dev").glob(pattern))
+    key = json.dumps([launcher.argv, str(program), stamp and [stamp.st_mtime_ns, stamp.st_size], cards])
     return user_folders().cache / "probes" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
 
 

@@ -154,7 +154,7 @@ class JobControl:
         from .blender import find_blender, probe
         from .submission import resolve_profile
 
-        launcher = find_blender(self._profile.blender or None)
+        launcher = find_blender(self._profile.blender or None, file_version=self._document.pack.facts.numbers)
         info = probe(launcher)
         scripts = json.loads(self._store.read(self._layout.plan(revision)))["scripts"]
         tools = Toolchain(info.version, (sys.executable,), launcher.argv, dict(scripts))

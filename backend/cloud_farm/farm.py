@@ -303,15 +303,13 @@ class Farm:
         landing = self._landing(job_id, folder)
         frames = self._reader(job_id).landed(landing)
         document = self.document(job_id)
-        return encode_movies(document, frames, store=self.store, profile=self.profile, target=target or landing.folder)
+        profile = self._own_profile(job_id)
+        return encode_movies(document, frames, store=self.store, profile=profile, target=target or landing.folder)
 
     def landing_folder(self, job_id: str) -> Path:
         """Return where this computer lands a job's frames."""
-        try:
-            note = json.loads(self._note_path(job_id).read_text(encoding="utf-8"))
-            return Path(str(note["landing"]))
-        except (OSError, ValueError, KeyError):
-            return default_fetch_folder(job_id)  # submitted from another computer, or the note was lost
+        landing = self._note(job_id).get("landing")
+        return Path(landing) if landing else default_fetch_folder(job_id)
 
     # -- inner ------------------------------------------------------------------------------------------------------
 
@@ -348,7 +346,14 @@ class Farm:
         return Landing(self.store, job_id, folder, created=created)
 
     def _control(self, job_id: str) -> JobControl:
-        return JobControl(self.store, self.engine, self.profile, self.document(job_id))
+        return JobControl(self.store, self.engine, self._own_profile(job_id), self.document(job_id))
+
+    def _own_profile(self, job_id: str) -> FarmProfile:
+        """Return the profile with the Blender that the job was submitted with, unless it names one itself."""
+        blender = self._note(job_id).get("blender")
+        if self.profile.blender or not blender:
+            return self.profile
+        return self.profile.with_values({"blender": blender}, origin="the job's submission")
 
     def _note_path(self, job_id: str) -> Path:
         return user_folders().state / "jobs" / f"{job_id}.json"
@@ -357,6 +362,17 @@ class Farm:
         path = self._note_path(job_id)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(
-            json.dumps({"schema": 1, "job": job_id, "farm": self.profile.name, "landing": str(landing)}),
+            json.dumps({
+                "schema": 1, "job": job_id, "farm": self.profile.name, "landing": str(landing),
+                "blender": self.profile.blender,
+            }),
             encoding="utf-8",
-        )
+        )  # fmt: skip
+
+    def _note(self, job_id: str) -> dict[str, str]:
+        """Read what this computer remembers of a job; empty if another one submitted it, or the note was lost."""
+        try:
+            data = json.loads(self._note_path(job_id).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return {key: value for key, value in data.items() if isinstance(value, str)} if isinstance(data, dict) else {}

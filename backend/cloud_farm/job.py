@@ -200,6 +200,12 @@ class SceneFacts:
     scenes: tuple[SceneInfo, ...]
     active_scene: str
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """(major, minor) of that version; empty if it makes no sense."""
+        parts = self.blender.split(".")[:2]
+        return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else ()
+
     def scene(self, name: str | None) -> SceneInfo:
         """Return a scene by name, the active one for None.
 

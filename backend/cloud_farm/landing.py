@@ -18,20 +18,24 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 
 
-def landing_folder(job: RenderJob, scene: SceneInfo, job_id: str, *, blend_folder: Path) -> Path:
+def landing_folder(job: RenderJob, scene: SceneInfo, job_id: str, *, blend_folder: Path | None) -> Path:
     """Choose the folder for a job's frames (contract §5).
 
     The job's own landing path, else the scene's; if that is unset, temporary or absent here,
     `<blend folder or home>/cloud-farm/<job>`.
+
+    Args:
+        blend_folder: Where the scene file lies; None if that is not on this computer.
     """
+    here = blend_folder is not None and blend_folder.is_dir()
+    blend_folder = blend_folder if blend_folder is not None and here else Path.home()
     wanted = job.landing or scene.output
     folder = _folder_of(wanted, blend_folder) if wanted and "{" not in wanted else None
     if job.landing and folder is not None:
         return folder
-    beside = wanted.startswith("//")
+    beside = here and wanted.startswith("//")
     if folder is None or not (beside or (folder.is_dir() and not _is_temporary(folder))):
-        base = blend_folder if blend_folder.is_dir() else Path.home()
-        return base / "cloud-farm" / job_id
+        return blend_folder / "cloud-farm" / job_id
     return folder
 
 

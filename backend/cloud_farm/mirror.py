@@ -22,7 +22,8 @@ def mirror_scene(store: Store, path: PurePosixPath, folder: Path) -> Path:
         InvalidJobError: The path is not a .blend on the volume.
     """
     safe_relative(str(path))
-    if store.stat(path) is None:
+    entry = store.stat(path)
+    if entry is None or entry.is_dir:
         raise InvalidJobError(
             f"The farm's volume has no file {path}. Paths after --on-volume start at the volume's root."
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,8 @@ _SOUND = frozenset({
     ".blend",
 })  # fmt: skip
 """Files of a scene that its sound may need; textures and caches stay on the farm."""
+
+_OTHER_MOVIES = (".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".ogv")
 
 
 @dataclass(frozen=True)
@@ -97,17 +100,22 @@ def _encode(
         with TemporaryDirectory(prefix="cloud-farm-movie-") as folder:
             ask = Path(folder) / "request.json"
             ask.write_text(json.dumps(request), encoding="utf-8")
-            launcher = find_blender(profile.blender or None)
+            launcher = find_blender(profile.blender or None, file_version=document.pack.facts.numbers)
             answer = run_script(launcher, "encode_movie.py", ["--request", str(ask)], timeout=_ENCODE_SECONDS)
         part.replace(movie)
     except OSError as error:
         raise LandingError(f"The movie can't be written to {movie}: {error.strerror or error}.") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written, nothing is left either
+            part.unlink(missing_ok=True)
     return Movie(movie, tuple(str(note) for note in answer["notes"]))
 
 
 def _movie_path(document: JobDocument, target: Path, camera: str | None, *, several: bool) -> Path:
+    if target.suffix.lower() in _OTHER_MOVIES:
+        raise InvalidJobError(
+            f"Movies are made as .mp4 (H.264), not as {target.suffix}. Name one that ends so, or a folder."
+        )
     path = target if target.suffix.lower() == ".mp4" else target / f"{slugify(document.job.title)}.mp4"
     return path.with_name(f"{path.stem}_{slugify(camera or 'scene')}{path.suffix}") if several else path.absolute()
 

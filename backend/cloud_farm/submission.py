@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from . import history
+from .blend_file import written_by
 from .blender import BlenderInfo, Launcher, find_blender, probe
 from .control import publish_plan
 from .errors import InvalidJobError, StoreError
@@ -102,7 +103,7 @@ def prepared(
         BlenderError: No Blender, one that is too old, or one that failed.
     """
     on_event(Stage("probing", "Looking for Blender"))
-    launcher = find_blender(profile.blender or None)
+    launcher = find_blender(profile.blender or None, file_version=written_by(scene_file))
     info = probe(launcher)
     profile = resolve_profile(profile, info)
     with TemporaryDirectory(prefix="cloud-farm-pack-") as workdir:
@@ -116,11 +117,16 @@ def prepared(
             allowed_missing=job.allowed_missing,
             on_event=on_event,
         )
+        if allow_scripts:
+            allowed = tuple(finding for finding in packed.findings if finding.code != "scripts_blocked")
+            packed = dataclasses.replace(packed, findings=allowed)
         refuse_errors(packed.findings)
         job_id = new_job_id(job.title, today=datetime.datetime.now(datetime.UTC).date())
         tools = toolchain(launcher, info, own_scripts())
         planned = plan(job, packed, profile, job_id, tools=tools, allow_scripts=allow_scripts)
-        folder = landing_folder(job, packed.facts.scene(job.scene), job_id, blend_folder=scene_file.parent)
+        # The local copy of a scene that lies on the volume is gone after this; its frames are not to lie beside it.
+        beside = None if job.on_volume else scene_file.parent
+        folder = landing_folder(job, packed.facts.scene(job.scene), job_id, blend_folder=beside)
         result = Prepared(job, packed, planned, profile, info, folder)
         for finding in result.findings:
             on_event(FindingFound(**to_json(finding)))

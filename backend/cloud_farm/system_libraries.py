@@ -47,6 +47,8 @@ def ensure_libraries() -> None:
         return
     command = install_command([NEEDED[name] for name in missing])
     if command is None or not _may_install():
+        if _blender_loads():
+            return  # it does without them, or has them elsewhere
         raise NoBlenderError(_advice(missing, command))
     sys.stderr.write(f"Blender needs system libraries that are missing here; installing them: {' '.join(command)}\n")
     # A bare image has no package lists. One list that can't be renewed is no reason to give up: the install decides.
@@ -80,6 +82,10 @@ def _advice(missing: Sequence[str], command: Sequence[str] | None) -> str:
 
 def _run(command: Sequence[str]) -> int:
     return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False).returncode
+
+
+def _blender_loads() -> bool:
+    return subprocess.run([sys.executable, "-c", "import bpy"], capture_output=True, check=False).returncode == 0
 
 
 def _may_install() -> bool:
