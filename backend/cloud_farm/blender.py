@@ -160,21 +160,28 @@ def _too_old(launcher: Launcher, version: str) -> BlenderTooOldError:
 def _run(command: Sequence[str], log: Path, timeout: float) -> int:
     try:
         with open(log, "wb") as stream:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, **detached_flags()
-            )
+            return _finish(_start(command, stdout=stream, stderr=stream), timeout)[0]
+    except subprocess.TimeoutExpired as error:
+        raise BlenderError(f"Blender ({command[0]}) did not answer within {timeout:g} s.") from error
     except OSError as error:
         raise NoBlenderError(
             f"{command[0]} can't be started: {error.strerror or error}. Name a Blender with --blender."
         ) from error
+
+
+def _start(command: Sequence[str], **streams: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, **streams, **detached_flags())
+
+
+def _finish(process: subprocess.Popen[bytes], timeout: float) -> tuple[int, bytes]:
+    """Wait for (exit code, output); if it is too slow, or we are interrupted, all that it started goes with it."""
     try:
-        return process.wait(timeout)
-    except subprocess.TimeoutExpired as error:
-        raise BlenderError(f"Blender ({command[0]}) did not answer within {timeout:g} s.") from error
+        output, _ = process.communicate(timeout=timeout)
+        return process.returncode, output or b""
     finally:
-        if process.returncode is None:  # too slow, or we were interrupted: what a wrapper script started goes, too
+        if process.returncode is None:
             end_group(process.pid, force=True)
-            process.wait()
+            process.communicate()
 
 
 def _named(wanted: str, source: str, search: str | None) -> Launcher:
@@ -187,17 +194,11 @@ def _named(wanted: str, source: str, search: str | None) -> Launcher:
 def _version_of(program: str) -> tuple[int, int] | None:
     """Ask a program for its version; None if it is no Blender, or one that does not answer."""
     try:
-        done = subprocess.run(
-            [program, "--version"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=_VERSION_SECONDS,
-            check=False,
-        )
+        process = _start([program, "--version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        _, output = _finish(process, _VERSION_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    match = re.search(rb"Blender (\d+)\.(\d+)", done.stdout)
+    match = re.search(rb"Blender (\d+)\.(\d+)", output)
     return (int(match[1]), int(match[2])) if match else None
 
 
