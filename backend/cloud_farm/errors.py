@@ -15,7 +15,12 @@ CloudFarmError                        exit code 1
 │   └── LandingError                      the landing folder can't be written
 ├── StoreError                        3   the volume
 │   ├── NotFoundError                     .path
-│   └── HashMismatchError                 what was read is not what was promised
+│   ├── HashMismatchError                 what was read is not what was promised
+│   ├── StoreUnreachableError             nobody answers, or a gateway on the way can't
+│   ├── StoreLoginError                   who we are was not accepted
+│   ├── StoreForbiddenError               this user may not do that
+│   ├── StoreFullError                    no room on the volume
+│   └── StoreAnswerError                  an answer that this server should not give: another program, or too old
 ├── EngineError                       3   what runs the plan
 └── Cancelled                         130 the user interrupted; the job goes on untouched
 """
@@ -121,6 +126,26 @@ class NotFoundError(StoreError):
 
 class HashMismatchError(StoreError):
     """Bytes are not those that their sha256 promised."""
+
+
+class StoreUnreachableError(StoreError):
+    """The server does not answer: network, TLS, or a gateway between."""
+
+
+class StoreLoginError(StoreError):
+    """User, password or token were not accepted."""
+
+
+class StoreForbiddenError(StoreError):
+    """The user is known, but lacks the right."""
+
+
+class StoreFullError(StoreError):
+    """The volume, or the user's quota on it, is full."""
+
+
+class StoreAnswerError(StoreError):
+    """The server answers what it should not: something else listens there, or a version that loses data."""
 
 
 class EngineError(CloudFarmError):

@@ -158,13 +158,13 @@ def send(ready: Prepared, store: Store, *, on_event: Listener = ignore) -> None:
 
 def _send_assets(packed: JobPack, store: Store, on_event: Listener) -> None:
     by_hash = {entry.sha256: entry for entry in packed.files}
-    missing = sorted(by_hash.keys() - store.present(by_hash.keys()))
+    missing = sorted(by_hash.keys() - store.present({sha: entry.size for sha, entry in by_hash.items()}))
     total = sum(by_hash[sha].size for sha in missing)
     on_event(Stage("uploading", f"{len(missing)} of {counted(len(by_hash), 'file')} to send"))
     done = 0
     for sha in missing:
         entry = by_hash[sha]
-        store.put(entry.source, asset(sha), sha256=sha, if_absent=True)
+        store.put(entry.source, asset(sha), sha256=sha)
         done += entry.size
         on_event(Transfer("upload", entry.path, done, total))
 

@@ -19,6 +19,7 @@ from cloud_farm.engines import Engine, open_engine
 from cloud_farm.profile import FarmProfile, Gpu, Limits, Volume
 from cloud_farm.stores import Store, open_store
 
+from ..rigs.filebrowser_server import BOT, FileBrowserServer
 from ..rigs.network_volume import NetworkVolume
 
 _STUB = Path(__file__).with_name("stub_blender.py")
@@ -133,9 +134,35 @@ def _seen_by_all(volume: NetworkVolume, name: str) -> None:
         time.sleep(0.05)
 
 
+def filebrowser_profile(server: FileBrowserServer, prefix: str, password: Path) -> FarmProfile:
+    """Describe a farm whose volume is a folder that a FileBrowser serves."""
+    login = {"url": server.url, "user": BOT.name, "password": {"file": str(password)}}
+    return FarmProfile("filebrowser", store="filebrowser", volume=Volume(store_prefix=prefix), filebrowser=login)
+
+
+def _filebrowser_store(request: pytest.FixtureRequest) -> StoreSubject:
+    server: FileBrowserServer = request.getfixturevalue("filebrowser")
+    return StoreSubject((_served(server, request, uuid.uuid4().hex),))
+
+
+def _filebrowser_store_on_network(request: pytest.FixtureRequest) -> StoreSubject:
+    """FileBrowser serves one mount of the network volume, the renderers see another."""
+    far = _network_roots(request)[1]
+    server: FileBrowserServer = request.getfixturevalue("filebrowser_on_network")
+    return StoreSubject((_served(server, request, far.name), folder_profile(far)), visibility_s=1.0)
+
+
+def _served(server: FileBrowserServer, request: pytest.FixtureRequest, prefix: str) -> FarmProfile:
+    password = Path(request.getfixturevalue("tmp_path")) / "password"
+    password.write_text(BOT.password)
+    return filebrowser_profile(server, prefix, password)
+
+
 STORE_SUBJECTS = [
     pytest.param(_plain_store, id="folder"),
     pytest.param(_network_store, id="folder-network", marks=pytest.mark.network_volume),
+    pytest.param(_filebrowser_store, id="filebrowser"),
+    pytest.param(_filebrowser_store_on_network, id="filebrowser-network", marks=pytest.mark.network_volume),
 ]
 ENGINE_SUBJECTS = [
     pytest.param(_local_engine, id="local"),

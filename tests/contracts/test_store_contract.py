@@ -270,8 +270,10 @@ def test_present_tells_which_assets_are_there(store: Store) -> None:
     contents = [f"asset {number}".encode() for number in range(12)]
     for content in contents[:7]:
         store.put(content, asset(sha256(content)), sha256=sha256(content), if_absent=True)
-    assert store.present(sha256(content) for content in contents) == {sha256(content) for content in contents[:7]}
-    assert store.present([]) == frozenset()
+    wanted = {sha256(content): len(content) for content in contents}
+    assert store.present(wanted) == {sha256(content) for content in contents[:7]}
+    assert store.present({}) == frozenset()
+    assert store.present({**wanted, sha256(contents[0]): 1}) == {sha256(content) for content in contents[1:7]}
 
 
 # -- names --------------------------------------------------------------------------------------------------------------

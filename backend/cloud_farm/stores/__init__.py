@@ -7,7 +7,7 @@ All paths are relative to the volume's root. `STORES` is the only place that nam
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -16,6 +16,14 @@ from ..errors import ProfileError
 
 if TYPE_CHECKING:
     from ..profile import FarmProfile
+
+
+Progress = Callable[[int], None]
+"""Told how many bytes went on (after a break it may be fewer than nothing); may wait, and may raise to end the transfer."""
+
+
+def silent(_count: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,13 @@ class StoreEntry:
 
 
 class Store(Protocol):
-    """What every store does. Errors are `StoreError`s; an absent path is `NotFoundError` unless stated."""
+    """What every store does. Errors are `StoreError`s; an absent path is `NotFoundError` unless stated.
+
+    Attributes:
+        connections: How many transfers at a time pay.
+    """
+
+    connections: int
 
     def list(self, folder: PurePosixPath) -> tuple[StoreEntry, ...]:
         """List a folder in order of names; unfinished uploads are not shown. An absent folder is empty."""
@@ -47,7 +61,7 @@ class Store(Protocol):
     def read(self, path: PurePosixPath, *, start: int = 0, length: int | None = None) -> bytes:
         """Read bytes of a file from `start`; fewer than `length` at its end."""
 
-    def get(self, path: PurePosixPath, target: Path, *, sha256: str | None = None) -> None:
+    def get(self, path: PurePosixPath, target: Path, *, sha256: str | None = None, progress: Progress = silent) -> None:
         """Copy a file to this computer: a part beside `target`, verified, renamed over it.
 
         Raises:
@@ -55,8 +69,9 @@ class Store(Protocol):
         """
 
     def put(
-        self, source: Path | bytes, path: PurePosixPath, *, sha256: str | None = None, if_absent: bool = False
-    ) -> bool:
+        self, source: Path | bytes, path: PurePosixPath, *, sha256: str | None = None, if_absent: bool = False,
+        progress: Progress = silent,
+    ) -> bool:  # fmt: skip
         """Publish a file under its final name at once, whole and verified.
 
         Returns:
@@ -66,8 +81,12 @@ class Store(Protocol):
             HashMismatchError: `source` does not have that hash (it changed meanwhile); nothing is published.
         """
 
-    def present(self, sha256s: Iterable[str]) -> frozenset[str]:
-        """Tell which assets the volume has, by as few listings as it takes."""
+    def present(self, assets: Mapping[str, int]) -> frozenset[str]:
+        """Tell which assets the volume has in their right size, by as few listings as it takes.
+
+        Args:
+            assets: sha256 to bytes.
+        """
 
     def move(self, source: PurePosixPath, target: PurePosixPath) -> None:
         """Rename within the volume; an existing target is an error."""
@@ -92,6 +111,7 @@ class StoreKind(NamedTuple):
 
 STORES: dict[str, StoreKind] = {
     "folder": StoreKind("Folder", "a folder of this computer or a mounted share", "folder"),
+    "filebrowser": StoreKind("FileBrowser", "the web door to a cluster's shared volume", "filebrowser"),
 }
 
 

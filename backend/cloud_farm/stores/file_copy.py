@@ -8,7 +8,7 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -44,7 +44,7 @@ def source_of(source: Path | bytes) -> Iterator[CopySource]:
         yield CopySource(stream, str(source))
 
 
-def copy_hashed(source: CopySource, sink: IO[bytes]) -> str:
+def copy_hashed(source: CopySource, sink: IO[bytes], progress: Callable[[int], None]) -> str:
     """Copy all bytes to an empty file (open for reading too) and see them to the disk.
 
     Returns:
@@ -57,8 +57,9 @@ def copy_hashed(source: CopySource, sink: IO[bytes]) -> str:
     if _clone(source.stream, sink):
         sink.seek(0)
         found = _hash(sink)
+        progress(sink.tell())
     else:
-        found = _copy(source, sink)
+        found = _copy(source, sink, progress)
     sink.flush()
     os.fsync(sink.fileno())
     return found
@@ -84,7 +85,7 @@ def create_exclusive(part: Path, target: Path, mode: int) -> bool:
     return True
 
 
-def _copy(source: CopySource, sink: IO[bytes]) -> str:
+def _copy(source: CopySource, sink: IO[bytes], progress: Callable[[int], None]) -> str:
     digest = hashlib.sha256()
     while True:
         try:
@@ -97,6 +98,7 @@ def _copy(source: CopySource, sink: IO[bytes]) -> str:
             return digest.hexdigest()
         digest.update(block)
         sink.write(block)
+        progress(len(block))
 
 
 def _hash(stream: IO[bytes]) -> str:

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -17,7 +17,7 @@ from ..errors import HashMismatchError, NotFoundError, StoreError
 from ..layout import ASSETS, JOBS, TRASH, asset
 from ..platform import replace
 from ..profile import FarmProfile
-from . import StoreEntry
+from . import Progress, StoreEntry, silent
 from .file_copy import CopySource, copy_hashed, create_exclusive, source_of
 
 _PART = ".part"
@@ -55,6 +55,7 @@ class FolderStore:
         self._umask = umask
         self._gid = gid
         self._clock = (-_CLOCK_SECONDS, 0.0)
+        self.connections = 1  # a disk is not faster for two
 
     # -- look -------------------------------------------------------------------------------------------------------
 
@@ -79,11 +80,11 @@ class FolderStore:
             stream.seek(start)
             return stream.read() if length is None else stream.read(length)
 
-    def present(self, sha256s: Iterable[str]) -> frozenset[str]:
-        """Tell which assets the volume has: one listing for each of their folders."""
-        wanted = set(sha256s)
-        folders = {asset(sha256).parent for sha256 in wanted}
-        return frozenset(wanted & {entry.name for folder in folders for entry in self.list(folder)})
+    def present(self, assets: Mapping[str, int]) -> frozenset[str]:
+        """Tell which assets the volume has in their right size: one listing for each of their folders."""
+        folders = {asset(sha256).parent for sha256 in assets}
+        sizes = {entry.name: entry.size for folder in folders for entry in self.list(folder)}
+        return frozenset(sha256 for sha256, size in assets.items() if sizes.get(sha256) == size)
 
     def free_space(self) -> int | None:
         """Bytes free on the volume, for this user."""
@@ -101,7 +102,7 @@ class FolderStore:
 
     # -- change -----------------------------------------------------------------------------------------------------
 
-    def get(self, path: PurePosixPath, target: Path, *, sha256: str | None = None) -> None:
+    def get(self, path: PurePosixPath, target: Path, *, sha256: str | None = None, progress: Progress = silent) -> None:
         """Copy a file to this computer: a part beside `target`, verified, renamed over it.
 
         Raises:
@@ -113,7 +114,7 @@ class FolderStore:
         part = _part_beside(target)
         try:
             with source, open(part, "x+b") as sink:
-                found = copy_hashed(CopySource(source, str(path)), sink)
+                found = copy_hashed(CopySource(source, str(path)), sink, progress)
             if sha256 is not None and found != sha256:
                 raise HashMismatchError(
                     f"{path} on the volume is not what its record says. Render the frame again: cloud-farm retry --force"
@@ -123,8 +124,9 @@ class FolderStore:
             part.unlink(missing_ok=True)
 
     def put(
-        self, source: Path | bytes, path: PurePosixPath, *, sha256: str | None = None, if_absent: bool = False
-    ) -> bool:
+        self, source: Path | bytes, path: PurePosixPath, *, sha256: str | None = None, if_absent: bool = False,
+        progress: Progress = silent,
+    ) -> bool:  # fmt: skip
         """Publish a file under its final name at once, whole and verified."""
         target = self._path(path)
         with self._errors(path):
@@ -134,7 +136,7 @@ class FolderStore:
             self._make_folder(target.parent)
             part = _part_beside(target)
             try:
-                self._write_part(reader, part, sha256)
+                self._write_part(reader, part, sha256, progress)
                 return self._publish(part, target, if_absent=if_absent, read_only=ASSETS in path.parents)
             finally:
                 part.unlink(missing_ok=True)
@@ -214,9 +216,9 @@ class FolderStore:
                         os.chown(missing, -1, self._gid)
                 missing.chmod(0o2777 & ~self._umask)
 
-    def _write_part(self, reader: CopySource, part: Path, sha256: str | None) -> None:
+    def _write_part(self, reader: CopySource, part: Path, sha256: str | None, progress: Progress) -> None:
         with open(part, "x+b") as sink:
-            found = copy_hashed(reader, sink)
+            found = copy_hashed(reader, sink, progress)
         if sha256 is not None and found != sha256:
             raise HashMismatchError(
                 f"{reader.name or part.name} changed while it was sent. Submit again when nothing writes to it any more."

@@ -1,0 +1,148 @@
+"""Giving an uploaded part its final name, so that of many who try exactly one does.
+
+FileBrowser's rename looks first and renames then: two at once both succeed, and the second replaces the first. What it does
+in one step is to append: a tiny upload is written by O_APPEND. So who wants a name that must not be there yet appends its
+token to the name's claim, and the first token in there has won.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+import time
+from pathlib import PurePosixPath
+
+from ..errors import NotFoundError, StoreError
+from .filebrowser_connection import Connection, Refused, quoted
+from .filebrowser_upload import remove
+
+PART = ".part"
+_CLAIM = ".claim.part"
+_TOKEN = 32
+_LONGEST_NAME = 255
+_PATIENCE_SECONDS = 30.0
+_LOOK_SECONDS = 0.1
+
+
+def part_of(target: PurePosixPath, mark: str) -> PurePosixPath:
+    """Name the part of a file, in the same folder: as telling as the longest name allows, never hidden."""
+    tail = f".{mark}{PART}"
+    head = target.name.encode()[: _LONGEST_NAME - len(tail)].decode("utf-8", "ignore")
+    return target.with_name(f"{head}{tail}")
+
+
+def exists(connection: Connection, path: PurePosixPath) -> bool:
+    """Tell whether something has that name."""
+    try:
+        connection.json("GET", f"resources/{quoted(path)}")
+    except NotFoundError:
+        return False
+    return True
+
+
+def publish(connection: Connection, part: PurePosixPath, target: PurePosixPath) -> None:
+    """Rename a part over its target, whatever was there before; readers see the one or the other, whole."""
+    rename(connection, part, target, override=True)
+
+
+def publish_new(connection: Connection, part: PurePosixPath, target: PurePosixPath) -> bool:
+    """Rename a part to a name that must be new; False if somebody else has it or gets it now."""
+    claim = target.with_name(hashlib.sha256(target.name.encode()).hexdigest()[:20] + _CLAIM)
+    token = secrets.token_hex(_TOKEN // 2)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not exists(connection, target):
+        winner = _append(connection, claim, token)
+        if winner == token:
+            try:
+                return rename(connection, part, target, override=False)
+            finally:
+                remove(connection, claim)
+        if not winner or time.monotonic() > deadline:
+            # Nobody's claim, or of somebody who died before the rename, which is one request: it stands in the way.
+            _discard(connection, claim, winner)
+            deadline = time.monotonic() + _PATIENCE_SECONDS
+        connection.sleep(_LOOK_SECONDS)
+    return False
+
+
+def rename(connection: Connection, source: PurePosixPath, target: PurePosixPath, *, override: bool) -> bool:
+    """Rename on the server; False if the target is there and must not be replaced.
+
+    The answer may be lost: then it is done if the source is gone, for nobody else renames it.
+    """
+    # The server decodes the destination twice.
+    destination = quoted(PurePosixPath(quoted(target)))
+    destination = destination.replace("/", "%2F")
+    query = f"action=rename&destination=%2F{destination}" + ("&override=true" if override else "")
+    tried = 0
+    while True:
+        try:
+            connection.call(
+                "PATCH", f"resources/{quoted(source)}?{query}", refused=(404, 409, 502, 503, 504), again=False
+            )
+        except Refused as refused:
+            if refused.status == 409:
+                return False
+            if refused.status == 404:
+                return _was_renamed(connection, source, target, tried)
+            if tried >= 5:
+                raise StoreError(
+                    f"{target} could not be renamed on the farm's volume: the way there is jammed. Try again."
+                ) from refused
+        except StoreError:
+            if tried >= 5:
+                raise
+        else:
+            return True
+        connection.back_off(tried)
+        tried += 1
+
+
+def _was_renamed(connection: Connection, source: PurePosixPath, target: PurePosixPath, tried: int) -> bool:
+    if tried and exists(connection, target):
+        return True
+    raise NotFoundError(
+        f"{source} is gone from the farm's volume before it was whole. Does something delete unfinished uploads there?",
+        path=str(source),
+    )
+
+
+def _append(connection: Connection, claim: PurePosixPath, token: str) -> str:
+    """Append our token to the claim and return the first one in it; empty if the claim can't be used."""
+    url = f"tus/{quoted(claim)}"
+    with contextlib.suppress(Refused):  # another began it; whoever appends first wins
+        connection.call("POST", url, expect=(201,), refused=(409,), headers={"Upload-Length": str(_TOKEN)})
+    headers = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
+    try:
+        connection.call("PATCH", url, expect=(204,), refused=(404, 409), body=token.encode(), headers=headers)
+    except Refused as refused:
+        if refused.status == 409:
+            _settle(connection, url)
+    return _first_token(connection, claim)
+
+
+def _settle(connection: Connection, url: str) -> None:
+    """Who came too late may have registered a finished claim anew; an empty append at its end unregisters it.
+
+    Otherwise the server would delete it in three minutes, whoever has it then.
+    """
+    headers = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": str(_TOKEN)}
+    try:
+        connection.call("PATCH", url, expect=(204,), refused=(400, 404, 409, 413), body=b"", headers=headers)
+    except Refused:
+        return
+
+
+def _first_token(connection: Connection, claim: PurePosixPath) -> str:
+    try:
+        answer = connection.call("GET", f"raw/{quoted(claim)}", expect=(200,), refused=(404,))
+    except Refused:
+        return ""
+    return answer.content[:_TOKEN].decode("ascii", "replace") if len(answer.content) >= _TOKEN else ""
+
+
+def _discard(connection: Connection, claim: PurePosixPath, winner: str) -> None:
+    """Remove a claim, unless another's is there by now."""
+    if _first_token(connection, claim) == winner:
+        remove(connection, claim)
