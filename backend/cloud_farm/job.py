@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .assets import Asset
 from .errors import InvalidJobError, SchemaError
 from .json_data import from_json, load_json, to_json
 from .layout import sha256_json, slugify
@@ -154,6 +155,10 @@ class PackedFile:
         }
         return {**entry, "parts": list(self.parts)} if self.parts else entry
 
+    def assets(self) -> tuple[Asset, ...]:
+        """Return what the volume needs for it."""
+        return (Asset(self.sha256, self.size, self.path, self.source),)
+
 
 @dataclass(frozen=True)
 class SceneInfo:
@@ -239,6 +244,10 @@ class JobPack:
     def size(self) -> int:
         """Bytes of all files."""
         return sum(entry.size for entry in self.files)
+
+    def assets(self) -> dict[str, Asset]:
+        """Return what the volume needs, by sha256; what several files share is there once."""
+        return {asset.sha256: asset for entry in self.files for asset in entry.assets()}
 
     def manifest(self) -> dict[str, Any]:
         """Return what is hashed: the scene's path and every file's entry."""

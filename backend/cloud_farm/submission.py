@@ -157,16 +157,16 @@ def send(ready: Prepared, store: Store, *, on_event: Listener = ignore) -> None:
 
 
 def _send_assets(packed: JobPack, store: Store, on_event: Listener) -> None:
-    by_hash = {entry.sha256: entry for entry in packed.files}
-    missing = sorted(by_hash.keys() - store.present({sha: entry.size for sha, entry in by_hash.items()}))
-    total = sum(by_hash[sha].size for sha in missing)
-    on_event(Stage("uploading", f"{len(missing)} of {counted(len(by_hash), 'file')} to send"))
+    assets = packed.assets()
+    missing = sorted(assets.keys() - store.present({sha: item.size for sha, item in assets.items()}))
+    total = sum(assets[sha].size for sha in missing)
+    on_event(Stage("uploading", f"{len(missing)} of {counted(len(assets), 'file')} to send"))
     done = 0
     for sha in missing:
-        entry = by_hash[sha]
-        store.put(entry.source, asset(sha), sha256=sha)
-        done += entry.size
-        on_event(Transfer("upload", entry.path, done, total))
+        item = assets[sha]
+        store.put(item.content(), asset(sha), sha256=sha)
+        done += item.size
+        on_event(Transfer("upload", item.label, done, total))
 
 
 def _check_space(ready: Prepared, store: Store) -> None:

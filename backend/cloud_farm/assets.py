@@ -1,0 +1,26 @@
+"""What lies on the volume by content: whole files, and pieces of large ones (contract §1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Asset:
+    """Bytes that the volume keeps under their hash.
+
+    Attributes:
+        size: Bytes as stored.
+        label: What people call it: the path in the scene tree.
+        source: Where its bytes are on this computer.
+    """
+
+    sha256: str
+    size: int
+    label: str
+    source: Path
+
+    def content(self) -> Path | bytes:
+        """Return what a store's `put` takes: a path for whole files, the bytes of a piece."""
+        return self.source
