@@ -24,10 +24,12 @@ from ..profile import FarmProfile
 from . import Progress, StoreEntry, silent
 from .file_copy import source_of
 from .filebrowser_connection import Connection, Refused, quoted
+from .filebrowser_delivery import deliver
 from .filebrowser_download import Download, missing, read_range
 from .filebrowser_publish import PART, exists, part_of, publish, publish_new, rename
 from .filebrowser_settings import read_settings
-from .filebrowser_upload import SMALL, Source, Upload, free_space, remove, same_file, verify
+from .filebrowser_source import Source
+from .filebrowser_upload import SMALL, free_space, remove
 from .rate_limit import RateLimit
 
 _CLOCK_SECONDS = 60.0
@@ -180,17 +182,10 @@ class FileBrowserStore:
         Raises:
             HashMismatchError: The source is not, or not any more, what was promised.
         """
-        changed = HashMismatchError(
-            f"{source.name or part.name} changed while it was sent. Submit again when nothing writes to it any more."
-        )
-        before = os.fstat(source.stream.fileno()) if source.name else None
         found = source.sha256()
         if sha256 is not None and found != sha256:
-            raise changed
-        Upload(self._connection, source, part, limit=self._limit, progress=progress).run()
-        if before is not None and not same_file(before, os.fstat(source.stream.fileno())):
-            raise changed
-        verify(self._connection, source, part, found)
+            raise source.changed()
+        deliver(self._connection, source, part, sha256=found, limit=self._limit, progress=progress)
 
     @contextmanager
     def _part(self, place: PurePosixPath, size: int) -> Iterator[PurePosixPath]:
