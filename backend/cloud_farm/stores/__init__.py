@@ -7,7 +7,7 @@ All paths are relative to the volume's root. `STORES` is the only place that nam
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -43,6 +43,24 @@ class StoreEntry:
     is_dir: bool
 
 
+@dataclass(frozen=True)
+class StoreDescription:
+    """What a store is, as far as it tells.
+
+    Attributes:
+        program: `FileBrowser 2.63.23`, without a number where the server doesn't tell; `folder`.
+        place: Its address, or the folder.
+        encrypted: Whether TLS protects the way; None where nothing goes through a server.
+        request_limit: Bytes of the largest request that a proxy in front lets through; as many as we would ever send where
+            nothing limits it, None where that can't be told.
+    """
+
+    program: str
+    place: str
+    encrypted: bool | None = None
+    request_limit: int | None = None
+
+
 class Store(Protocol):
     """What every store does. Errors are `StoreError`s; an absent path is `NotFoundError` unless stated.
 
@@ -52,14 +70,26 @@ class Store(Protocol):
 
     connections: int
 
-    def list(self, folder: PurePosixPath) -> tuple[StoreEntry, ...]:
-        """List a folder in order of names; unfinished uploads are not shown. An absent folder is empty."""
+    def describe(self) -> StoreDescription:
+        """Say what this store is; asks the server, if there is one."""
+
+    def list(self, folder: PurePosixPath, *, unfinished: bool = False) -> tuple[StoreEntry, ...]:
+        """List a folder in order of names; unfinished uploads only if asked for. An absent folder is empty."""
+
+    def walk(self, folder: PurePosixPath) -> Iterator[tuple[PurePosixPath, StoreEntry]]:
+        """Yield path and entry of all that lies below a folder, unfinished uploads too, by as few requests as it takes.
+
+        For sums: links are not followed, and what can't be read is left out without a word.
+        """
 
     def stat(self, path: PurePosixPath) -> StoreEntry | None:
         """Describe a path, None if it is absent."""
 
     def read(self, path: PurePosixPath, *, start: int = 0, length: int | None = None) -> bytes:
         """Read bytes of a file from `start`; fewer than `length` at its end."""
+
+    def sha256(self, path: PurePosixPath) -> str:
+        """Hash a file where it lies."""
 
     def get(self, path: PurePosixPath, target: Path, *, sha256: str | None = None, progress: Progress = silent) -> None:
         """Copy a file to this computer: a part beside `target`, verified, renamed over it.
@@ -91,8 +121,14 @@ class Store(Protocol):
     def move(self, source: PurePosixPath, target: PurePosixPath) -> None:
         """Rename within the volume; an existing target is an error."""
 
-    def trash(self, path: PurePosixPath, *, job_id: str) -> None:
-        """Move a file or folder to today's trash; absent is fine."""
+    def trash(self, path: PurePosixPath, *, job_id: str) -> PurePosixPath | None:
+        """Move a file or folder to today's trash; returns where it lies there, None if it was absent."""
+
+    def empty_trash(self, name: str) -> None:
+        """Delete one entry of the trash (a day) for good, with all that is in it; absent is fine.
+
+        Nothing else that has a name of its own is ever deleted.
+        """
 
     def free_space(self) -> int | None:
         """Bytes free on the volume, None where the store can't tell."""

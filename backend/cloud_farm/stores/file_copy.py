@@ -56,7 +56,7 @@ def copy_hashed(source: CopySource, sink: IO[bytes], progress: Callable[[int], N
     """
     if _clone(source.stream, sink):
         sink.seek(0)
-        found = _hash(sink)
+        found = hash_stream(sink)
         progress(sink.tell())
     else:
         found = _copy(source, sink, progress)
@@ -101,7 +101,8 @@ def _copy(source: CopySource, sink: IO[bytes], progress: Callable[[int], None]) 
         progress(len(block))
 
 
-def _hash(stream: IO[bytes]) -> str:
+def hash_stream(stream: IO[bytes]) -> str:
+    """Hash the rest of an open file."""
     digest = hashlib.sha256()
     while block := stream.read(_BLOCK):
         digest.update(block)

@@ -12,25 +12,26 @@ import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from ..errors import HashMismatchError, NotFoundError, StoreError
-from ..layout import JOBS, TRASH, asset
+from ..layout import TRASH, asset
 from ..platform import FileLock, replace, user_folders
 from ..profile import FarmProfile
-from . import Progress, StoreEntry, silent
+from . import Progress, StoreDescription, StoreEntry, silent
 from .file_copy import source_of
 from .filebrowser_connection import Connection, Refused, quoted
 from .filebrowser_delivery import deliver
 from .filebrowser_download import Download, missing, read_range
+from .filebrowser_limit import request_limit
+from .filebrowser_listing import checksum, entry_of, walk
 from .filebrowser_publish import PART, exists, part_of, publish, publish_new, rename
 from .filebrowser_settings import read_settings
 from .filebrowser_source import Source
 from .filebrowser_upload import SMALL, free_space, remove
 from .rate_limit import RateLimit
+from .trash import trash_entry, trash_place
 
 _CLOCK_SECONDS = 60.0
 
@@ -53,21 +54,38 @@ class FileBrowserStore:
 
     # -- look -------------------------------------------------------------------------------------------------------
 
-    def list(self, folder: PurePosixPath) -> tuple[StoreEntry, ...]:
-        """List a folder in order of names; an absent one is empty, unfinished files are not shown."""
+    def describe(self) -> StoreDescription:
+        """Say which FileBrowser this is and what is in front of it."""
+        settings, login = self._connection.settings, self._connection.login
+        login.token()
+        number = "" if login.version is None else f" {'.'.join(str(part) for part in login.version)}"
+        encrypted = settings.url.startswith("https:")
+        return StoreDescription(f"FileBrowser{number}", settings.url, encrypted, request_limit(settings))
+
+    def list(self, folder: PurePosixPath, *, unfinished: bool = False) -> tuple[StoreEntry, ...]:
+        """List a folder in order of names; an absent one is empty, unfinished files are only shown if asked for."""
         try:
             found = self._connection.json("GET", f"resources/{self._url(folder)}", refused=(404,))
         except Refused:
             return ()
         if not found.get("isDir"):
             raise StoreError(f"{folder} on the farm's volume is a file, not a folder.")
-        entries = (_entry(item) for item in found.get("items") or () if not str(item["name"]).endswith(PART))
-        return tuple(sorted(entries, key=lambda entry: entry.name))
+        entries = (entry_of(item) for item in found.get("items") or ())
+        shown = (entry for entry in entries if unfinished or not entry.name.endswith(PART))
+        return tuple(sorted(shown, key=lambda entry: entry.name))
+
+    def walk(self, folder: PurePosixPath) -> Iterator[tuple[PurePosixPath, StoreEntry]]:
+        """Yield all that lies below a folder; one request where the server can list a tree."""
+
+        def list_folder(below: PurePosixPath) -> tuple[StoreEntry, ...]:
+            return self.list(folder / below, unfinished=True)
+
+        return ((folder / path, entry) for path, entry in walk(self._connection, self._place(folder), list_folder))
 
     def stat(self, path: PurePosixPath) -> StoreEntry | None:
         """Describe a path, None if it is absent."""
         try:
-            return _entry(self._connection.json("GET", f"resources/{self._url(path)}", refused=(404,)))
+            return entry_of(self._connection.json("GET", f"resources/{self._url(path)}", refused=(404,)))
         except Refused:
             return None
         except StoreError:
@@ -82,6 +100,10 @@ class FileBrowserStore:
                 raise missing(self._connection, path)
             return b""
         return read_range(self._connection, self._place(path), start, length)
+
+    def sha256(self, path: PurePosixPath) -> str:
+        """Hash a file on the server."""
+        return checksum(self._connection, self._place(path))
 
     def present(self, assets: Mapping[str, int]) -> frozenset[str]:
         """Tell which assets the volume has in their right size: one listing for each of their folders."""
@@ -141,21 +163,45 @@ class FileBrowserStore:
             return True
 
     def move(self, source: PurePosixPath, target: PurePosixPath) -> None:
-        """Rename within the volume; an existing target is an error."""
+        """Rename within the volume; an existing target is an error.
+
+        By way of a name of our own: of two renames to one target the server lets both through, and what comes second
+        removes what came first if it fails.
+        """
         place, goal = self._place(source), self._place(target)
+        taken = StoreError(f"{target} is there already; {source} was not moved.")
         if not exists(self._connection, place):
             raise missing(self._connection, source)
+        if exists(self._connection, goal):
+            raise taken
         self._make_folder(goal.parent)  # without it the server would copy file by file
-        if not rename(self._connection, place, goal, override=False):
-            raise StoreError(f"{target} is there already; {source} was not moved.")
+        between = part_of(place, secrets.token_hex(8))
+        rename(self._connection, place, between, override=False)
+        if not publish_new(self._connection, between, goal):
+            rename(self._connection, between, place, override=False)
+            raise taken
 
-    def trash(self, path: PurePosixPath, *, job_id: str) -> None:
+    def trash(self, path: PurePosixPath, *, job_id: str) -> PurePosixPath | None:
         """Move a file or folder to today's trash; absent is fine."""
-        day = time.strftime("%Y-%m-%d", time.gmtime(self.server_time()))
-        job = JOBS / job_id
-        inside = path.relative_to(job) if job in path.parents else PurePosixPath(path.name)
+        place, kept = self._place(path), trash_place(path, job_id, self.server_time())
+        if not exists(self._connection, place):
+            return None
+        self._make_folder(self._place(kept.parent))
+        try:
+            rename(self._connection, place, self._place(kept), override=False)
+        except NotFoundError:
+            return None  # somebody else was faster
+        return kept
+
+    def empty_trash(self, name: str) -> None:
+        """Delete one entry of the trash for good; absent is fine."""
+        entry = trash_entry(name)
         with contextlib.suppress(NotFoundError):
-            self.move(path, TRASH / day / job_id / inside.parent / f"{inside.name}.{secrets.token_hex(4)}")
+            if self._connection.json("GET", f"resources/{self._url(TRASH)}").get("isSymlink"):
+                raise StoreError(
+                    f"{TRASH} on the farm's volume is a link, so what lies there may not be ours. Remove it."
+                )
+            remove(self._connection, self._place(entry))
 
     def _is_below_a_file(self, path: PurePosixPath) -> bool:
         """The server says 500 to that, as to a broken disk."""
@@ -242,19 +288,6 @@ def _opened(source: Path | bytes) -> Iterator[Source]:
         size = reader.stream.seek(0, io.SEEK_END)
         reader.stream.seek(0)
         yield Source(reader.stream, size, reader.name)
-
-
-def _entry(item: Mapping[str, Any]) -> StoreEntry:
-    is_dir = bool(item["isDir"])
-    return StoreEntry(str(item["name"]), 0 if is_dir else int(item["size"]), _seconds(str(item["modified"])), is_dir)
-
-
-def _seconds(text: str) -> float:
-    """Read RFC 3339 with nanoseconds."""
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError as error:
-        raise StoreError(f"The server dates a file '{text}', which is no date.") from error
 
 
 def _time_of_etag(etag: str, *, size: int) -> float | None:

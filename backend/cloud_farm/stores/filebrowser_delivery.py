@@ -10,6 +10,7 @@ from ..errors import HashMismatchError, NotFoundError, StoreUnreachableError
 from . import Progress
 from .filebrowser_connection import Connection, quoted
 from .filebrowser_download import read_range
+from .filebrowser_listing import checksum
 from .filebrowser_source import Source
 from .filebrowser_upload import Upload, remove
 from .rate_limit import RateLimit
@@ -62,8 +63,7 @@ def verify(connection: Connection, source: Source, part: PurePosixPath, sha256: 
     """
     again = source.size <= _QUICK_TO_HASH
     try:
-        found = connection.json("GET", f"resources/{quoted(part)}?checksum=sha256", again=again)
-        same = (found.get("checksums") or {}).get("sha256") == sha256
+        same = checksum(connection, part, again=again) == sha256
     except StoreUnreachableError:
         same = _samples_agree(connection, source, part)
     if not same:

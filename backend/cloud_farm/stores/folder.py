@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from ..errors import HashMismatchError, NotFoundError, StoreError
-from ..layout import ASSETS, JOBS, TRASH, asset
+from ..layout import ASSETS, asset
 from ..platform import replace
 from ..profile import FarmProfile
-from . import Progress, StoreEntry, silent
-from .file_copy import CopySource, copy_hashed, create_exclusive, source_of
+from . import Progress, StoreDescription, StoreEntry, silent
+from .file_copy import CopySource, copy_hashed, create_exclusive, hash_stream, source_of
+from .trash import trash_entry, trash_place
 
 _PART = ".part"
 _LONGEST_NAME = 255
@@ -59,14 +60,28 @@ class FolderStore:
 
     # -- look -------------------------------------------------------------------------------------------------------
 
-    def list(self, folder: PurePosixPath) -> tuple[StoreEntry, ...]:
-        """List a folder in order of names; an absent one is empty, unfinished files are not shown."""
+    def describe(self) -> StoreDescription:
+        """Say which folder it is."""
+        return StoreDescription("folder", str(self._root))
+
+    def list(self, folder: PurePosixPath, *, unfinished: bool = False) -> tuple[StoreEntry, ...]:
+        """List a folder in order of names; an absent one is empty, unfinished files are only shown if asked for."""
         try:
             with self._errors(folder), os.scandir(self._path(folder)) as entries:
-                found = [self._entry(Path(item.path)) for item in entries if not item.name.endswith(_PART)]
+                shown = [Path(item.path) for item in entries if unfinished or not item.name.endswith(_PART)]
+                found = [self._entry(place) for place in shown]
         except NotFoundError:
             return ()
         return tuple(sorted((entry for entry in found if entry is not None), key=lambda entry: entry.name))
+
+    def walk(self, folder: PurePosixPath) -> Iterator[tuple[PurePosixPath, StoreEntry]]:
+        """Yield all that lies below a folder; links are not followed."""
+        for name, folders, files in os.walk(self._path(folder)):
+            place = Path(name)
+            for child in (*folders, *files):
+                entry = self._entry(place / child)
+                if entry is not None:
+                    yield folder / place.relative_to(self._path(folder)).as_posix() / child, entry
 
     def stat(self, path: PurePosixPath) -> StoreEntry | None:
         """Describe a path, None if it is absent."""
@@ -79,6 +94,11 @@ class FolderStore:
         with self._errors(path), open(self._path(path), "rb") as stream:
             stream.seek(start)
             return stream.read() if length is None else stream.read(length)
+
+    def sha256(self, path: PurePosixPath) -> str:
+        """Hash a file."""
+        with self._errors(path), open(self._path(path), "rb") as stream:
+            return hash_stream(stream)
 
     def present(self, assets: Mapping[str, int]) -> frozenset[str]:
         """Tell which assets the volume has in their right size: one listing for each of their folders."""
@@ -142,7 +162,10 @@ class FolderStore:
                 part.unlink(missing_ok=True)
 
     def move(self, source: PurePosixPath, target: PurePosixPath) -> None:
-        """Rename within the volume; an existing target is an error."""
+        """Rename within the volume; an existing target is an error.
+
+        By way of a name of our own: of many who move the same thing only one finds it.
+        """
         place, goal = self._path(source), self._path(target)
         taken = StoreError(f"{target} is there already; {source} was not moved.")
         with self._errors(source):
@@ -151,20 +174,39 @@ class FolderStore:
             self._make_folder(goal.parent)
             if os.path.lexists(goal):
                 raise taken
+            between = _part_beside(place)
+            os.rename(place, between)
             try:
-                self._rename(place, goal)
-            except FileExistsError as error:
-                raise taken from error
+                self._rename(between, goal)
+            except OSError as error:
+                os.rename(between, place)
+                if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise taken from error
+                raise
 
-    def trash(self, path: PurePosixPath, *, job_id: str) -> None:
+    def trash(self, path: PurePosixPath, *, job_id: str) -> PurePosixPath | None:
         """Move a file or folder to today's trash; absent is fine."""
-        day = time.strftime("%Y-%m-%d", time.gmtime(self.server_time()))
-        job = JOBS / job_id
-        inside = path.relative_to(job) if job in path.parents else PurePosixPath(path.name)
-        try:
-            self.move(path, TRASH / day / job_id / inside.parent / f"{inside.name}.{secrets.token_hex(4)}")
-        except NotFoundError:
-            return
+        kept = trash_place(path, job_id, self.server_time())
+        place, goal = self._path(path), self._path(kept)
+        with self._errors(path):
+            if not os.path.lexists(place):
+                return None
+            self._make_folder(goal.parent)
+            try:
+                os.rename(place, goal)
+            except FileNotFoundError:
+                return None  # somebody else was faster
+        return kept
+
+    def empty_trash(self, name: str) -> None:
+        """Delete one entry of the trash for good; absent is fine."""
+        entry = trash_entry(name)
+        place = self._path(entry)
+        if place.resolve() != self._root.resolve().joinpath(*entry.parts):
+            raise StoreError(f"{entry} on the farm's volume is a link, so what lies there may not be ours. Remove it.")
+        while place.exists():
+            with self._errors(entry), contextlib.suppress(FileNotFoundError):  # another empties it at the same time
+                _remove_tree(place)
 
     # -- inner ------------------------------------------------------------------------------------------------------
 
@@ -288,6 +330,13 @@ class FolderStore:
             advice = _ADVICE.get(error.errno or 0, "")
             reason = error.strerror or str(error)
             raise StoreError(f"{path} on the farm's volume ({self._root}): {reason}. {advice}".rstrip()) from error
+
+
+def _remove_tree(folder: Path) -> None:
+    if os.name == "nt":  # read-only files, as all assets are, can't be removed there
+        for below in folder.rglob("*"):
+            below.chmod(0o666)
+    shutil.rmtree(folder)
 
 
 def _part_beside(target: Path) -> Path:
