@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -16,7 +17,7 @@ from cloud_farm.stores.filebrowser import FileBrowserStore
 from cloud_farm.stores.filebrowser_connection import Connection
 from cloud_farm.stores.filebrowser_settings import read_settings
 
-from ..rigs.filebrowser_server import BOT, User
+from ..rigs.filebrowser_server import BOT, FileBrowserServer, User
 
 MIB = 1 << 20
 FOLDER = PurePosixPath("jobs/shot")
@@ -84,6 +85,12 @@ class Door:
     def files(self) -> list[str]:
         """All files on the server's disk, as paths of the volume."""
         return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file())
+
+
+def door_to(server: FileBrowserServer, tmp_path: Path) -> Door:
+    """Make an empty folder on a server and the way to it."""
+    name = uuid.uuid4().hex
+    return Door(server.url, server.root / name, name, tmp_path)
 
 
 def _hurried(seconds: float) -> None:

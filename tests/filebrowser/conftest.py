@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from ..rigs.fault_proxy import FaultProxy
 from ..rigs.filebrowser_server import FileBrowserServer
 from ..rigs.processes import RigUnavailable
-from .clients import Door
+from .clients import Door, door_to
 
 
 @pytest.hookimpl(wrapper=True)
@@ -41,9 +40,3 @@ def line(server: FileBrowserServer) -> Iterator[FaultProxy]:
     """A line to the common server that tests break."""
     with FaultProxy(server.url) as running:
         yield running
-
-
-def door_to(server: FileBrowserServer, tmp_path: Path) -> Door:
-    """Make an empty folder on a server and the way to it."""
-    name = uuid.uuid4().hex
-    return Door(server.url, server.root / name, name, tmp_path)

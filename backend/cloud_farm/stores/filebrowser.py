@@ -88,8 +88,9 @@ class FileBrowserStore:
             return entry_of(self._connection.json("GET", f"resources/{self._url(path)}", refused=(404,)))
         except Refused:
             return None
-        except StoreError:
-            if self._is_below_a_file(path):
+        except StoreError as error:
+            # Only the plain kind, a 500, may mean that: who can't be reached need not be asked about every folder above.
+            if type(error) is StoreError and self._is_below_a_file(path):
                 return None
             raise
 

@@ -94,16 +94,24 @@ class Login:
             raise StoreLoginError(self._refusal)
         body = json.dumps({"username": settings.user, "password": settings.password}) if settings.user else ""
         response = self._patiently("POST", "api/login", body.encode(), {"Content-Type": "application/json"})
-        if response.status_code == 403:
-            who = f"User '{settings.user}'" if settings.user else "A login without a password"
-            keys = "filebrowser.user and filebrowser.password"
-            self._refusal = f"{who} was not accepted by {settings.url}. Check {keys} of the farm's profile."
+        nobody = response.status_code == 500 and not settings.user  # a header of a proxy was expected
+        if response.status_code == 403 or nobody:
+            self._refusal = self._why_refused()
             self._refused_until = time.monotonic() + _ASK_AGAIN_SECONDS
             raise StoreLoginError(self._refusal)
         token = response.text.strip()
         if response.status_code != 200 or not _claims(token):
             raise explain(settings.url, "POST", "login", response, None)
         return token
+
+    def _why_refused(self) -> str:
+        user, url = self._settings.user, self._settings.url
+        if user:
+            return f"User '{user}' was not accepted by {url}. Check filebrowser.user and filebrowser.password of the farm's profile."
+        return (
+            f"{url} does not let us in without a password. Name filebrowser.user and filebrowser.password in the farm's profile,"
+            " or the proxy's header that says who we are as filebrowser.headers."
+        )
 
     def _renewed(self) -> str:
         """Ask for a new token while the old one is good; empty if that is refused."""
