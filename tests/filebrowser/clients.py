@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
 import random
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection as PipeEnd
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from cloud_farm.profile import FarmProfile, Volume
 from cloud_farm.stores.filebrowser import FileBrowserStore
@@ -22,7 +26,12 @@ from ..rigs.filebrowser_server import BOT, FileBrowserServer, User
 MIB = 1 << 20
 FOLDER = PurePosixPath("jobs/shot")
 BIG = FOLDER / "big.bin"
+PATIENCE = 120.0
+Result = TypeVar("Result")
 _HURRY = 20
+# Clients are forked from a process that has everything imported and no threads: many can be killed in a second.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["cloud_farm.stores.filebrowser"])
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,75 @@ def until(condition: Callable[[], object], what: str, *, seconds: float = 60.0) 
         time.sleep(0.005)
 
 
-def environment() -> dict[str, str]:
-    """What a client process needs of ours, as it is now."""
-    return dict(os.environ)
+def background(action: Callable[[], Result]) -> Future[Result]:
+    """Do something in a thread of its own; `result(seconds)` waits for it."""
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(action)
+    pool.shutdown(wait=False)
+    return future
+
+
+class Client:
+    """A put in a process of its own, to be killed, or waited for.
+
+    Args:
+        hurry: Whether it waits as little as stores of this process do, instead of as long as a user's.
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        source: Path | bytes,
+        path: PurePosixPath = BIG,
+        *,
+        if_absent: bool = False,
+        hurry: bool = False,
+    ) -> None:
+        self._pipe, theirs = _FORKS.Pipe(duplex=False)
+        call = (door, source, path, if_absent, hurry)
+        self._process = _FORKS.Process(target=_put, args=(*call, dict(os.environ), theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def kill(self) -> None:
+        """End it as a lost machine would, wherever it is."""
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+    def result(self, seconds: float = PATIENCE) -> bool:
+        """Wait for what its put returned."""
+        assert self._pipe.poll(seconds), "it does not end"
+        told = self._pipe.recv()
+        self._process.join()
+        self._pipe.close()
+        assert isinstance(told, bool), told
+        return told
+
+
+def _put(
+    door: Door,
+    source: Path | bytes,
+    path: PurePosixPath,
+    if_absent: bool,
+    hurry: bool,
+    environ: dict[str, str],
+    pipe: PipeEnd,
+) -> None:
+    os.environ.clear()
+    os.environ.update(environ)
+    store = door.open(None if hurry else time.sleep)
+    try:
+        pipe.send(store.put(source, path, if_absent=if_absent))
+    except BaseException:
+        pipe.send(traceback.format_exc())
+        raise

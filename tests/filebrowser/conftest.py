@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,19 @@ from .clients import Door, door_to
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
-    """Skip where a rig is not to be had; CI turns that into a failure."""
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """Skip where a fixture's rig is not to be had; CI turns that into a failure."""
     try:
-        yield
+        return (yield)
+    except RigUnavailable as why:
+        pytest.skip(str(why))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """The same for the rigs that tests start themselves."""
+    try:
+        return (yield)
     except RigUnavailable as why:
         pytest.skip(str(why))
 

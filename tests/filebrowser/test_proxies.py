@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from ..rigs.fault_proxy import FaultProxy
 from ..rigs.filebrowser_server import FileBrowserServer
 from ..rigs.forward_proxy import Tinyproxy
 from ..rigs.reverse_proxy import Nginx
-from .clients import BIG, FOLDER, MIB, Door, content, door_to, until
+from .clients import BIG, FOLDER, MIB, PATIENCE, Door, background, content, door_to, until
 
 
 def check_put(door: Door, size: int, *, seed: int = 1) -> None:
@@ -92,14 +91,13 @@ def test_a_gateway_without_its_server(tmp_path: Path) -> None:
     with FileBrowserServer(tmp_path / "volume") as server, Nginx(server.url) as proxy, FaultProxy(proxy.url) as line:
         door = door_to(server, tmp_path)
         line.stall_at_answer = "PATCH /api/tus/"
-        upload = threading.Thread(target=lambda: door.at(line.url).open().put(data, BIG))
-        upload.start()
+        upload = background(lambda: door.at(line.url).open().put(data, BIG))
         until(lambda: line.is_stalled, "the first piece")
         server.kill()
         line.resume()
         until(lambda: any('" 502 ' in entry for entry in proxy.access_log), "a 502")
         server.start()
-        upload.join(120)
+        assert upload.result(PATIENCE)
         assert door.on_disk().read_bytes() == data
         assert door.litter() == []
         server.kill()
@@ -124,13 +122,12 @@ def test_samples_find_a_doubled_piece(door: Door, line: FaultProxy) -> None:
     for _ in range(9):
         line.answer_once(504, "<h1>504</h1>", matching="checksum=sha256")
     line.stall_at_request = "checksum=sha256"
-    upload = threading.Thread(target=lambda: door.at(line.url).open().put(data, BIG))
-    upload.start()
+    upload = background(lambda: door.at(line.url).open().put(data, BIG))
     until(lambda: line.is_stalled, "the question for the hash")
     [part] = door.on_disk().parent.glob("*.part")
     part.write_bytes(data[:100] + data[: 20 * MIB - 100])
     line.resume()
-    upload.join(120)
+    assert upload.result(PATIENCE)
     assert door.on_disk().read_bytes() == data, "it was not sent anew"
     assert line.bytes_up > 40 * MIB
     assert door.litter() == []

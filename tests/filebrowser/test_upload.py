@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from cloud_farm.stores.filebrowser_pieces import FIRST
 from cloud_farm.stores.filebrowser_upload import SMALL
 
 from ..rigs.fault_proxy import FaultProxy
-from .clients import BIG, FOLDER, MIB, Door, content, make_file, sha256, until
+from .clients import BIG, FOLDER, MIB, PATIENCE, Door, background, content, make_file, sha256, until
 
 OVERHEAD = 256 << 10  # all requests of an upload that carry no data
 
@@ -125,13 +124,12 @@ def test_a_stalled_line_is_left_for_a_new_connection(door: Door, line: FaultProx
     data = content(20 * MIB)
     line.stall_at_answer = "PATCH /api/tus/"
     store = door.at(line.url, timeout_s=1).open()
-    upload = threading.Thread(target=store.put, args=(data, BIG))
-    upload.start()
+    upload = background(lambda: store.put(data, BIG))
     until(lambda: line.is_stalled, "the first answer")
     seen = line.connections
     until(lambda: line.connections > seen, "another connection")
     line.resume()
-    upload.join(60)
+    assert upload.result(PATIENCE)
     check_whole(door, data)
 
 
