@@ -158,9 +158,11 @@ class FileBrowserStore:
             raise StoreError(f"{path} on the farm's volume is a folder; no file can take its place.")
         with _opened(source) as opened, self._part(place, opened.size) as part:
             self._send(opened, part, sha256, progress)
-            if if_absent:
-                return publish_new(self._connection, part, place)
-            publish(self._connection, part, place)
+            if not if_absent:
+                publish(self._connection, part, place)
+            elif not publish_new(self._connection, part, place):
+                self._remove_quietly(part)
+                return False
             return True
 
     def move(self, source: PurePosixPath, target: PurePosixPath) -> None:
