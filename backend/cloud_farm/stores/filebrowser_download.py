@@ -178,7 +178,8 @@ def missing(connection: Connection, path: PurePosixPath) -> NotFoundError:
 
 
 def refuse_archive(answer: requests.Response, path: PurePosixPath) -> None:
-    """A folder comes as a zip without a length, which ends early without a word: never what we want."""
-    if "Content-Length" not in answer.headers:
+    """A folder comes as a zip, which ends early without a word: never what we want. It has no date, as files have."""
+    is_file = "Accept-Ranges" in answer.headers or "Last-Modified" in answer.headers
+    if answer.status_code != 206 and not (is_file and "Content-Length" in answer.headers):
         answer.close()
         raise StoreError(f"{path} on the farm's volume is a folder, not a file.")

@@ -35,9 +35,9 @@ class PieceSize:
 
     def took(self, length: int, seconds: float) -> None:
         """A piece of that length arrived; the next one may be twice as large, or any amount smaller."""
+        if length < self.bytes and seconds < SECONDS:
+            return  # the last one of a file is short: its time is that of the round trip and the disk
         ideal = int(length * SECONDS / max(seconds, 0.01))
-        if length < self.bytes <= ideal:
-            return  # the last piece of a file is short: it says nothing about larger ones
         self.bytes = self._within(min(ideal, _GROWTH * self.bytes))
 
     def broke(self, arrived: int) -> None:
