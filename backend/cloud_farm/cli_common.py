@@ -99,6 +99,14 @@ def print_json(data: Mapping[str, Any]) -> None:
     click.echo(json.dumps(data, default=str))
 
 
+def tell(event: str, text: str, *, as_json: bool, **data: Any) -> None:
+    """Say what was done: a sentence, or an event for programs."""
+    if as_json:
+        print_json({"event": event, **data})
+    else:
+        click.echo(text)
+
+
 def is_terminal() -> bool:
     """Tell whether stdout is a terminal that a live view can use."""
     from .cli_text import is_terminal as understands_cursor
@@ -159,7 +167,8 @@ def finish(status: JobStatus, *, as_json: bool, live: bool = False) -> int:
             }
         )
     elif status.state == "done":
-        click.echo(clean(f"Done: {counted(status.frames_total, 'frame')} in {status.landing}"))
+        here = status.frames_total - len(status.not_landed)
+        click.echo(clean(f"Done: {counted(here, 'frame')} in {status.landing}"))
     elif not live:
         click.echo(
             f"Job {status.id} is {status.state}: {status.frames_done} of {status.frames_total} frames are in {status.landing}",
@@ -167,9 +176,11 @@ def finish(status: JobStatus, *, as_json: bool, live: bool = False) -> int:
         )
         for line in (*status.messages[:10], *advice(status)):
             click.echo(f"  {clean(line)}", err=True)
+    for reason in status.not_landed[:10]:
+        click.echo(clean(f"Not landed: {reason}"), err=True)
     for path in status.set_aside[:5]:
         click.echo(clean(f"Not overwritten, because what was there is newer; put beside it: {path}"), err=True)
-    return 0 if status.state in ("done", "paused") else 1
+    return 0 if status.state in ("done", "paused") and not status.not_landed else 1
 
 
 def plain_event(event: Event) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .cli_strip import draw_strip, legend
@@ -29,7 +29,6 @@ class Canvas:
         width: Cells of the terminal.
         height: Its lines; a live picture never grows beyond them.
         late: Seconds since the status was read: clocks go on between two looks.
-        busy_for: Seconds that each running frame was watched, by (attempt, frame).
         notes: Problems that came up before the job was on the farm.
         live: Somebody watches; says how to leave.
     """
@@ -38,7 +37,6 @@ class Canvas:
     height: int
     glyphs: Glyphs
     late: float = 0.0
-    busy_for: Mapping[tuple[str, int], float] = field(default_factory=dict)
     notes: Sequence[str] = ()
     live: bool = False
 
@@ -139,7 +137,8 @@ def _figures(status: JobStatus, canvas: Canvas) -> Line:
 
 def _workers(status: JobStatus, canvas: Canvas, width: int, *, most: int) -> list[Line]:
     numbers = max((len(str(item.frame)) for item in status.running), default=1)
-    lines = [_worker(item, canvas, width, numbers) for item in status.running]
+    now = status.read_at + canvas.late
+    lines = [_worker(item, canvas, width, numbers, now) for item in status.running]
     if not status.is_final:
         rendering = {item.chunk for item in status.running}
         lines += [
@@ -155,11 +154,10 @@ def _starting(task: str, canvas: Canvas) -> Line:
     return (Span(f" {canvas.glyphs.worker} ", "rendering"), Span(text, "dim"))
 
 
-def _worker(item: RunningFrame, canvas: Canvas, width: int, numbers: int) -> Line:
+def _worker(item: RunningFrame, canvas: Canvas, width: int, numbers: int, now: float) -> Line:
     camera = f" {fit(clean(item.camera), 14, canvas.glyphs)}" if item.camera else ""
     head = (Span(f" {canvas.glyphs.worker} ", "rendering"), Span(f"frame {item.frame:>{numbers}}{camera}  "))
-    seconds = canvas.busy_for.get((item.attempt, item.frame))
-    clock_text = f"  {clock(seconds):>5}" if seconds is not None else ""
+    clock_text = f"  {clock(now - item.started_at):>5}" if item.started_at is not None else ""
     if item.sample is None or not item.samples:
         return (*head, Span(f"getting ready{clock_text}", "dim"))
     digits = len(str(item.samples))

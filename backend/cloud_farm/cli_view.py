@@ -76,7 +76,6 @@ class LiveView:
         self._glyphs = glyphs_for(self._console.file)
         self._status: JobStatus | None = None
         self._read = time.monotonic()
-        self._seen: dict[tuple[str, int], float] = {}
         self._notes: list[str] = []
         self._live: Live = Live(
             console=self._console, get_renderable=self._render, refresh_per_second=8, redirect_stdout=False
@@ -98,23 +97,20 @@ class LiveView:
 
     def status(self, status: JobStatus) -> None:
         """Draw this picture from now on."""
-        now = time.monotonic()
-        self._seen = {(run.attempt, run.frame): self._seen.get((run.attempt, run.frame), now) for run in status.running}
-        self._status, self._read = status, now
+        self._status, self._read = status, time.monotonic()
 
     def _render(self) -> RenderableType:
         from rich.console import Group
         from rich.text import Text
 
-        status, now = self._status, time.monotonic()
+        status = self._status
         if status is None:
             return Text("")
         canvas = Canvas(
             self._console.width,
             self._console.height,
             self._glyphs,
-            late=0.0 if status.is_final else now - self._read,
-            busy_for={key: now - since for key, since in self._seen.items()},
+            late=0.0 if status.is_final else time.monotonic() - self._read,
             notes=self._notes,
             live=not status.is_final,
         )

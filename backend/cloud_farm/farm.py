@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +17,11 @@ from .errors import InvalidJobError, JobNotFoundError, StoreError
 from .events import CancelToken, Listener, Stage, counted, ignore
 from .frames import FrameRange
 from .job import Finding, JobDocument, RenderJob, parse_job
+from .job_logs import JobLogs
+from .job_notes import forget_note, read_note, write_note
 from .landing import Landing, check_landing, default_fetch_folder
 from .layout import JOBS, JobLayout, is_job_id
 from .plan import RenderPlan
-from .platform import user_folders
 from .profile import FarmProfile, load_profile
 from .status import JobStatus, JobSummary, StatusReader
 from .stores import Store, open_store
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .movie import Movie
 
 _POLL_SECONDS = 0.5
+_LOG_POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,20 @@ class Submission:
     plan: RenderPlan
     findings: tuple[Finding, ...]
     landing: Path
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What `fetch` brought.
+
+    Attributes:
+        frames: How many finished frames are in the folder now.
+        not_landed: Why others are not.
+    """
+
+    folder: Path
+    frames: int
+    not_landed: tuple[str, ...] = ()
 
 
 def open_farm(farm: str = "local", *, flags: Mapping[str, Any] | None = None) -> Farm:
@@ -95,12 +111,13 @@ class Farm:
             LandingError: The landing folder can't be written.
             StoreError: The volume did not take it.
         """
-        from .submission import send
+        from .submission import refuse_errors, send
 
         with self.prepare(job, allow_scripts=allow_scripts, on_event=on_event) as ready:
+            refuse_errors(self.check())
             check_landing(ready.landing)
             send(ready, self.store, on_event=on_event)
-            self._remember(ready.plan.job_id, ready.landing)
+            write_note(ready.plan.job_id, self.profile, ready.landing)
             on_event(
                 Stage(
                     "submitting",
@@ -190,20 +207,37 @@ class Farm:
             status = reader.read(on_event=on_event, landing=landing)
             if on_status is not None:
                 on_status(status)
-            if status.is_final:
+            if status.is_final and not (land and reader.is_landing):
                 return status
             cancel.wait(poll_seconds)
             cancel.raise_if_cancelled()
 
     def logs(self, job_id: str, *, chunk: str | None = None) -> Iterator[str]:
-        """Yield the lines of a job's logs, attempt by attempt in order of time, each after a line `== <attempt>`."""
+        """Yield the lines of a job's logs, attempt by attempt in order of time, each after a line `== <attempt>`.
+
+        Raises:
+            UsageError: That chunk has no log.
+        """
         self.document(job_id)
-        folder = JobLayout(job_id).logs
-        for entry in sorted(self.store.list(folder), key=lambda e: e.mtime):
-            attempt = entry.name.removesuffix(".log")
-            if entry.name.endswith(".log") and chunk in (None, attempt, attempt.rpartition(".")[0]):
-                yield f"== {attempt}"
-                yield from self.store.read(folder / entry.name).decode("utf-8", "replace").splitlines()
+        logs = JobLogs(self.store, job_id, chunk=chunk)
+        logs.check()
+        yield from logs.new_lines(over=True)
+
+    def follow_logs(self, job_id: str, *, chunk: str | None = None, cancel: CancelToken | None = None) -> Iterator[str]:
+        """Yield the lines of a job's logs as they come, until nothing more happens by itself.
+
+        Raises:
+            Cancelled: `cancel` was set; the job goes on.
+        """
+        cancel = cancel or CancelToken()
+        reader, logs = self._reader(job_id), JobLogs(self.store, job_id, chunk=chunk)
+        while True:
+            over = reader.read().is_final
+            yield from logs.new_lines(over=over)
+            if over:
+                return
+            cancel.wait(_LOG_POLL_SECONDS)
+            cancel.raise_if_cancelled()
 
     # -- control ----------------------------------------------------------------------------------------------------
 
@@ -271,7 +305,7 @@ class Farm:
             )
         self.engine.forget(job_id)
         self.store.trash(JobLayout(job_id).folder, job_id=job_id)
-        self._note_path(job_id).unlink(missing_ok=True)
+        forget_note(job_id)
 
     def older_than(self, age: datetime.timedelta) -> tuple[JobSummary, ...]:
         """Return the jobs that were created longer ago than `age`, by the volume's clock, and that are over."""
@@ -281,11 +315,14 @@ class Farm:
 
     # -- frames -----------------------------------------------------------------------------------------------------
 
-    def fetch(self, job_id: str, *, target: Path | None = None, on_event: Listener = ignore) -> tuple[Path, int]:
-        """Land every finished frame; returns the folder and the number of frames that are there."""
-        landing = self._landing(job_id, target)
-        status = self._reader(job_id).read(on_event=on_event, landing=landing)
-        return landing.folder, status.frames_done
+    def fetch(self, job_id: str, *, target: Path | None = None, on_event: Listener = ignore) -> Fetched:
+        """Land every finished frame."""
+        landing, reader = self._landing(job_id, target), self._reader(job_id)
+        status = reader.read(on_event=on_event, landing=landing)
+        while reader.is_landing:
+            time.sleep(_POLL_SECONDS)
+            status = reader.read(on_event=on_event, landing=landing)
+        return Fetched(landing.folder, status.frames_done - len(status.not_landed), status.not_landed)
 
     def encode(self, job_id: str, folder: Path | None = None, *, target: Path | None = None) -> tuple[Movie, ...]:
         """Make a movie of the finished frames, with the scene's sound; one of each camera.
@@ -303,13 +340,12 @@ class Farm:
         landing = self._landing(job_id, folder)
         frames = self._reader(job_id).landed(landing)
         document = self.document(job_id)
-        profile = self._own_profile(job_id)
+        profile = read_note(job_id).apply(self.profile)
         return encode_movies(document, frames, store=self.store, profile=profile, target=target or landing.folder)
 
     def landing_folder(self, job_id: str) -> Path:
         """Return where this computer lands a job's frames."""
-        landing = self._note(job_id).get("landing")
-        return Path(landing) if landing else default_fetch_folder(job_id)
+        return read_note(job_id).landing or default_fetch_folder(job_id)
 
     # -- inner ------------------------------------------------------------------------------------------------------
 
@@ -346,33 +382,5 @@ class Farm:
         return Landing(self.store, job_id, folder, created=created)
 
     def _control(self, job_id: str) -> JobControl:
-        return JobControl(self.store, self.engine, self._own_profile(job_id), self.document(job_id))
-
-    def _own_profile(self, job_id: str) -> FarmProfile:
-        """Return the profile with the Blender that the job was submitted with, unless it names one itself."""
-        blender = self._note(job_id).get("blender")
-        if self.profile.blender or not blender:
-            return self.profile
-        return self.profile.with_values({"blender": blender}, origin="the job's submission")
-
-    def _note_path(self, job_id: str) -> Path:
-        return user_folders().state / "jobs" / f"{job_id}.json"
-
-    def _remember(self, job_id: str, landing: Path) -> None:
-        path = self._note_path(job_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            json.dumps({
-                "schema": 1, "job": job_id, "farm": self.profile.name, "landing": str(landing),
-                "blender": self.profile.blender,
-            }),
-            encoding="utf-8",
-        )  # fmt: skip
-
-    def _note(self, job_id: str) -> dict[str, str]:
-        """Read what this computer remembers of a job; empty if another one submitted it, or the note was lost."""
-        try:
-            data = json.loads(self._note_path(job_id).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return {key: value for key, value in data.items() if isinstance(value, str)} if isinstance(data, dict) else {}
+        profile = read_note(job_id).apply(self.profile)
+        return JobControl(self.store, self.engine, profile, self.document(job_id))

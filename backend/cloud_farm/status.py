@@ -7,12 +7,12 @@ from pathlib import Path
 
 from . import history
 from .engines import Engine, EngineStatus, TaskStatus
-from .errors import LandingError, NotFoundError
-from .events import FrameDone, FrameFailed, FrameStarted, Listener, Note, Progress, StateChanged, ignore
+from .events import FrameFailed, FrameStarted, Listener, Progress, StateChanged, ignore
 from .job import JobDocument
 from .landing import Landing
+from .landing_queue import LandingQueue
 from .stores import Store
-from .tracking import FrameKey, JobTracker, Published, RunningFrame
+from .tracking import FrameKey, JobTracker, RunningFrame
 
 FINAL_STATES = ("done", "failed", "cancelled")
 _RATE_WINDOW = 20
@@ -42,6 +42,7 @@ class JobSummary:
     frames_done: int
     frames_failed: int
     message: str = ""
+    tags: tuple[str, ...] = ()
 
     @classmethod
     def unreadable(cls, job_id: str, message: str) -> JobSummary:
@@ -61,11 +62,15 @@ class JobStatus:
         eta_seconds: Until the last frame, None while unknown.
         last_file: The frame file that landed (or was published) last.
         messages: What went wrong, in plain words.
+        set_aside: Where frames were put because something newer had their name.
+        not_landed: Why finished frames could not be brought here.
         engine_running: Something of the job still runs, if only to end.
         stalled: Nothing runs although the job is not over: its runner died. `resume` goes on.
         started_at: When it was last submitted or retried, by the volume's clock (seconds since 1970); 0 before that.
         last_frame_at: When the newest frame was published, same clock; 0 while there is none.
         read_at: When this picture was taken, same clock.
+        comment: The submitter's note for people.
+        tags: Words to find the job by.
     """
 
     id: str
@@ -88,11 +93,14 @@ class JobStatus:
     landing: str
     messages: tuple[str, ...]
     set_aside: tuple[str, ...] = ()
+    not_landed: tuple[str, ...] = ()
     engine_running: bool = False
     stalled: bool = False
     started_at: float = 0.0
     last_frame_at: float = 0.0
     read_at: float = 0.0
+    comment: str = ""
+    tags: tuple[str, ...] = ()
 
     @property
     def is_final(self) -> bool:
@@ -114,9 +122,8 @@ class StatusReader:
         self._tracker = JobTracker(store, document.id)
         self._history: tuple[history.JobEvent, ...] = ()
         self._state = ""
-        self._last_file = ""
         self._told: set[object] = set()
-        self._unlanded: list[Published] = []
+        self._queue = LandingQueue(store, self._tracker, document.id)
         self._running: tuple[RunningFrame, ...] = ()
 
     def read(self, *, on_event: Listener = ignore, landing: Landing | None = None) -> JobStatus:
@@ -125,10 +132,15 @@ class StatusReader:
         engine = self._engine.status(self._document.id)
         self._refresh()
         if landing is not None:
-            self._land(landing, on_event)
+            self._queue.land(landing, on_event)
         status = self._status(engine, landing)
         self._tell(status, on_event)
         return status
+
+    @property
+    def is_landing(self) -> bool:
+        """Whether finished frames wait for their files to be seen."""
+        return len(self._queue) > 0
 
     def landed(self, landing: Landing) -> dict[FrameKey, Path]:
         """Land every finished frame and tell where its main file lies; the newest revision of each.
@@ -158,12 +170,13 @@ class StatusReader:
             self._done,
             self._failed,
             message,
+            doc.job.tags,
         )
 
     def _refresh(self) -> None:
         self._history = history.read_history(self._store, self._document.id, known=self._history)
         fresh = self._tracker.refresh(history.revisions(self._history), since=history.last_retry(self._history))
-        self._unlanded.extend(fresh)
+        self._queue.add(fresh)
 
     @property
     def _done(self) -> int:
@@ -226,15 +239,18 @@ class StatusReader:
             tasks=engine.tasks,
             frames_per_second=rate,
             eta_seconds=waiting / rate if rate and state == "rendering" else None,
-            last_file=self._last_file,
+            last_file=self._queue.last_file,
             landing=str(landing.folder if landing else self._landing_folder),
             messages=self._messages(message, engine),
+            not_landed=tuple(dict.fromkeys(self._queue.failed.values())),
             set_aside=tuple(str(path) for path in landing.set_aside) if landing else (),
             engine_running=engine.running,
             stalled=stalled,
             started_at=history.last_retry(self._history),
             last_frame_at=max((found.at for found in self._tracker.published.values()), default=0.0),
             read_at=self._store.server_time(),
+            comment=doc.job.comment,
+            tags=doc.job.tags,
         )
 
     def _frame_states(self) -> tuple[FrameState, ...]:
@@ -269,36 +285,6 @@ class StatusReader:
         begin, count = (since, len(times)) if len(times) <= _RATE_WINDOW else (times[-_RATE_WINDOW], _RATE_WINDOW - 1)
         end = max(self._store.server_time(), times[-1]) if self._running else times[-1]
         return count / (end - begin) if end > begin else None
-
-    def _land(self, landing: Landing, on_event: Listener) -> None:
-        """Land every new frame; one that can't be landed is told and does not stop the others."""
-        newest = {
-            (found.camera, found.frame): found.revision for found in sorted(self._unlanded, key=lambda f: f.revision)
-        }
-        for found in self._unlanded:
-            if newest[found.camera, found.frame] != found.revision:
-                continue
-            try:
-                record = self._tracker.record(found)
-                path = landing.land(found.revision, record)
-            except (LandingError, NotFoundError) as error:
-                on_event(Note(str(error)))
-                if isinstance(error, LandingError) and "can't be written" in str(error):
-                    raise
-                continue
-            self._last_file = str(path)
-            on_event(
-                FrameDone(
-                    self._document.id,
-                    found.camera,
-                    found.frame,
-                    str(path),
-                    record.seconds,
-                    record.device,
-                    record.host,
-                )
-            )
-        self._unlanded.clear()
 
     def _tell(self, status: JobStatus, on_event: Listener) -> None:
         if status.state != self._state:

@@ -36,6 +36,11 @@ class Published:
     frame: int
     at: float
 
+    @property
+    def key(self) -> FrameKey:
+        """Which frame it is about."""
+        return self.camera, self.frame
+
 
 @dataclass(frozen=True)
 class FrameFailure:
@@ -53,7 +58,11 @@ class FrameFailure:
 
 @dataclass(frozen=True)
 class RunningFrame:
-    """A frame that a Blender renders now."""
+    """A frame that a Blender renders now.
+
+    Attributes:
+        started_at: When it began by the clock of the machine that renders, seconds since 1970; None if it did not say.
+    """
 
     attempt: str
     chunk: str
@@ -61,6 +70,7 @@ class RunningFrame:
     frame: int
     sample: int | None = None
     samples: int | None = None
+    started_at: float | None = None
 
 
 class Revision:
@@ -166,8 +176,8 @@ class JobTracker:
         for block in self._watch.changed(self.layout.records(number)):
             for entry in self._store.list(block):
                 found = self._published(number, entry)
-                if found is not None and (number, (found.camera, found.frame)) not in self.published:
-                    self.published[number, (found.camera, found.frame)] = found
+                if found is not None and (number, found.key) not in self.published:
+                    self.published[number, found.key] = found
                     fresh.append(found)
         return sorted(fresh, key=lambda found: found.at)
 
@@ -224,6 +234,7 @@ class JobTracker:
             int(last["frame"]),
             last.get("sample"),
             last.get("samples"),
+            last.get("started"),
         )
 
     def log_tail(self, attempt: str) -> str:

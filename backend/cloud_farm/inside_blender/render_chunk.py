@@ -106,7 +106,7 @@ def load(options: argparse.Namespace) -> Chunk:
     """Open and set up the scene; everything that can be wrong for the whole chunk is found here.
 
     Raises:
-        BadJob: A file, scene, camera, layer, engine or format that is not there.
+        BadJob: Another Blender than the plan's, or a file, scene, camera, layer, engine or format that is not there.
         DeviceAbsent: The wanted device is not on this machine.
     """
     began = time.monotonic()
@@ -114,6 +114,7 @@ def load(options: argparse.Namespace) -> Chunk:
     plan = volume.read_json(paths.plan)
     paths.visibility_s = float(plan["limits"]["visibility_s"])
     settings = plan["settings"]
+    scene_setup.check_blender(plan["blender"])
     scene, findings = scene_setup.open_scene(paths, settings, options.camera or None)
     for finding in findings:
         volume.emit("finding", **finding)
@@ -176,8 +177,15 @@ def render_one(chunk: Chunk, frame: int, index: int) -> None:
         return
     marker = chunk.paths.marker(chunk.slug, frame, chunk.attempt)
     volume.write_file(marker, b"started\n")
-    volume.emit("frame_started", frame=frame, camera=chunk.camera, index=index, of=len(chunk.frames))
     chunk.stats.begin(frame)
+    volume.emit(
+        "frame_started",
+        frame=frame,
+        camera=chunk.camera,
+        index=index,
+        of=len(chunk.frames),
+        started=chunk.stats.started,
+    )
     began = time.monotonic()
     files, device = _render(chunk, frame)
     seconds = round(time.monotonic() - began, 3)
