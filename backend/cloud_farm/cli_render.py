@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from .cli_common import (
 )
 from .cli_text import clean
 from .errors import LandingError, UsageError
-from .events import Event, Listener, Stage, Submitted
+from .events import Event, Listener, Stage, Submitted, counted
 from .options import job_from_values
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def pack(scene_file: str, **values: Any) -> int:
             return 0
         for entry in ready.pack.files:
             click.echo(f"{entry.sha256[:12]}  {entry.size:>12,}  {entry.path}")
-        click.echo(f"{len(ready.pack.files)} files, {ready.pack.size:,} bytes")
+        click.echo(f"{counted(len(ready.pack.files), 'file')}, {ready.pack.size:,} bytes")
     return 0
 
 
@@ -153,17 +154,19 @@ def show_plan(ready: Prepared, *, as_json: bool, commands: bool) -> None:
         return
     settings = planned.document["settings"]
     click.echo(f"Job      {planned.job_id}")
-    click.echo(f"Scene    {ready.pack.scene}  ({len(ready.pack.files)} files, {ready.pack.size / 2**20:,.1f} MiB)")
+    files = counted(len(ready.pack.files), "file")
+    click.echo(clean(f"Scene    {ready.pack.scene}  ({files}, {ready.pack.size / 2**20:,.1f} MiB)"))
     click.echo(f"Blender  {ready.blender.version}, device {settings['device']}, {planned.workers} at a time")
-    click.echo(f"Frames   {planned.frame_count} in {len(planned.chunks)} chunks, named {settings['template']}")
-    click.echo(f"Landing  {ready.landing}")
+    chunks = counted(len(planned.chunks), "chunk")
+    click.echo(clean(f"Frames   {planned.frame_count:,} in {chunks}, named {settings['template']}"))
+    click.echo(clean(f"Landing  {ready.landing}"))
     for chunk in planned.chunks[:_SHOWN_CHUNKS]:
         click.echo(clean(f"  {chunk.id}  {chunk.frames}" + (f"  {chunk.camera}" if chunk.camera else "")))
     if len(planned.chunks) > _SHOWN_CHUNKS:
         click.echo(f"  and {len(planned.chunks) - _SHOWN_CHUNKS} more; all of them with --json")
     if commands:
         click.echo("First chunk's command:")
-        click.echo(f"  {' '.join(planned.tasks[1].command)}")
+        click.echo(f"  {shlex.join(planned.tasks[1].command)}")
 
 
 def _job(scene_file: str | None, on_volume: str | None, values: dict[str, Any]) -> RenderJob:
