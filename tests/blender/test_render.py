@@ -118,8 +118,12 @@ def pixels(path: Path) -> bytes:
 
 def test_chosen_view_layers_change_the_picture(tmp_path: Path) -> None:
     scene = make_scene(tmp_path, "scene.view_layers['Second'].layer_collection.exclude = True")
-    status, _, _ = render(tmp_path, scene, frames="1", view_layers=("Second",))
-    assert status.state == "done", status.messages
+    for layer in ("ViewLayer", "Second"):
+        status, _, _ = render(
+            tmp_path, scene, frames="1", view_layers=(layer,), landing=str(tmp_path / "land" / f"{layer}_####")
+        )
+        assert status.state == "done", status.messages
+    assert pixels(tmp_path / "land" / "ViewLayer_0001.png") != pixels(tmp_path / "land" / "Second_0001.png")
 
 
 def test_blocked_scripts_are_in_the_record_and_allowed_ones_run(tmp_path: Path) -> None:
