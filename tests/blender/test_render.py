@@ -117,7 +117,11 @@ def pixels(path: Path) -> bytes:
 
 
 def test_chosen_view_layers_change_the_picture(tmp_path: Path) -> None:
-    scene = make_scene(tmp_path, "scene.view_layers['Second'].layer_collection.exclude = True")
+    scene = make_scene(
+        tmp_path,
+        "own = bpy.data.collections.new('Own'); scene.collection.children.link(own); own.objects.link(cube)\n"
+        "scene.collection.objects.unlink(cube); scene.view_layers['Second'].layer_collection.children['Own'].exclude = True",
+    )
     for layer in ("ViewLayer", "Second"):
         status, _, _ = render(
             tmp_path, scene, frames="1", view_layers=(layer,), landing=str(tmp_path / "land" / f"{layer}_####")
