@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from cloud_farm.profile import FarmProfile, Volume
+from cloud_farm.stores import filebrowser_publish
 from cloud_farm.stores.filebrowser import FileBrowserStore
 from cloud_farm.stores.filebrowser_connection import Connection
 from cloud_farm.stores.filebrowser_settings import read_settings
@@ -140,7 +141,8 @@ class Client:
     """A put in a process of its own, to be killed, or waited for.
 
     Args:
-        hurry: Whether it waits as little as stores of this process do, instead of as long as a user's.
+        hurry: Whether it waits as little as stores of this process do, instead of as long as a user's; also for the claim
+            of a client that may be dead.
     """
 
     def __init__(
@@ -194,6 +196,8 @@ def _put(
 ) -> None:
     os.environ.clear()
     os.environ.update(environ)
+    if hurry:
+        filebrowser_publish._PATIENCE_SECONDS = 1.0
     store = door.open(None if hurry else time.sleep)
     try:
         pipe.send(store.put(source, path, if_absent=if_absent))

@@ -131,6 +131,32 @@ def test_a_kill_over_an_older_file_leaves_the_one_or_the_other(
     assert found == (b"the older file" if state == "before rename" else source.read_bytes())
 
 
+CLAIM = "claim.part"
+CLAIMS = {
+    "before the claim": State("request", CLAIM, SIZE),
+    "claim begun, not told": State("answer", CLAIM, SIZE),
+    "claimed, before rename": State("request", "action=rename", SIZE),
+    "renamed, not told": State("answer", "action=rename", None),
+    "before the claim is removed": State("request", "DELETE /api/resources/", None),
+}
+
+
+@pytest.mark.parametrize("state", CLAIMS.values(), ids=CLAIMS.keys())
+def test_a_kill_with_a_claim_to_a_new_name(door: Door, line: FaultProxy, tmp_path: Path, state: State) -> None:
+    """The dead one's claim is in nobody's way for long, and of all who want the name exactly one gets it."""
+    source = make_file(tmp_path / "big.bin", SIZE)
+    through = door.at(line.url)
+    arm(line, state)
+    bring_to(line, state, Client(through, source, if_absent=True, hurry=True))
+    assert CLAIM in line.requests[-1] or "action=rename" in line.requests[-1]
+    assert door.on_disk().exists() == (state.there is None)
+    rivals = [Client(through, source, if_absent=True, hurry=True) for _ in range(2)]
+    won = [rival.result() for rival in rivals]
+    assert won.count(True) == (0 if state.there is None else 1)
+    assert door.on_disk().read_bytes() == source.read_bytes()
+    assert [name for name in door.litter() if not name.endswith(CLAIM)] == []
+
+
 def kill_somewhere(line: FaultProxy, client: Client, dice: random.Random) -> bool:
     """Kill a client after some bytes, or at some state; tells whether it lived until then."""
     if dice.random() < 0.7:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from cloud_farm.errors import StoreLoginError, StoreUnreachableError
+from cloud_farm.errors import ProfileError, StoreLoginError, StoreUnreachableError
 
 from ..rigs.fault_proxy import FaultProxy
 from ..rigs.filebrowser_server import FileBrowserServer
 from ..rigs.forward_proxy import Tinyproxy
+from ..rigs.private_ca import PrivateCa
 from ..rigs.reverse_proxy import Nginx
 from .clients import BIG, FOLDER, MIB, Door, content
 
@@ -62,16 +65,37 @@ def test_an_unknown_authority_is_named_with_its_cure(door: Door, gate: Nginx) ->
 def test_a_certificate_for_another_name(door: Door) -> None:
     with Nginx(door.url, tls=True, host="127.0.0.2") as gate:
         store = door.at(gate.url, ca_file=str(gate.ca)).open()
-        with pytest.raises(StoreUnreachableError, match=r"is for another name \(.*mismatch.*\)"):
+        with pytest.raises(StoreUnreachableError, match=r"is for another name \(.*(mismatch|doesn't match).*\)"):
             store.list(FOLDER)
 
 
-def test_certificates_that_are_not_there_or_no_certificates(
+def test_files_that_are_no_certificates_are_refused_before_anything_is_sent(
+    door: Door, line: FaultProxy, tmp_path: Path
+) -> None:
+    keys = PrivateCa(tmp_path / "keys")
+    nothing, locked = tmp_path / "nothing.pem", tmp_path / "locked.key"
+    nothing.write_text("no certificate\n")
+    command = ["openssl", "ec", "-in", str(keys.client[1]), "-out", str(locked), "-aes256", "-passout", "pass:word"]
+    subprocess.run(command, check=True, capture_output=True)
+
+    def refusal(**settings: Any) -> str:
+        with pytest.raises(ProfileError) as caught:
+            door.at(line.url, **settings).open()
+        return str(caught.value)
+
+    def pair(certificate: Path, key: Path) -> dict[str, dict[str, str]]:
+        return {"client_certificate": {"certificate": str(certificate), "key": str(key)}}
+
+    assert "ca_file: there is no file" in refusal(ca_file=str(tmp_path / "gone"))
+    assert "nothing.pem holds no certificates (PEM)" in refusal(ca_file=str(nothing))
+    for certificate, key in [(nothing, keys.client[1]), (keys.client[0], keys.stranger[1]), (keys.client[0], locked)]:
+        assert "are no pair (PEM), or the key is encrypted" in refusal(**pair(certificate, key))
+    assert line.requests == []
+
+
+def test_authorities_of_the_environment_that_are_not_there(
     door: Door, gate: Nginx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "ca.pem").write_text("no certificate\n")
-    with pytest.raises(StoreUnreachableError, match=r"do not agree on TLS|no certificates in"):
-        door.at(gate.url, ca_file=str(tmp_path / "ca.pem")).open().list(FOLDER)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "gone.pem"))
     with pytest.raises(StoreUnreachableError, match=r"no certificates in .*gone.pem\. Check .* REQUESTS_CA_BUNDLE"):
         door.at(gate.url).open().list(FOLDER)

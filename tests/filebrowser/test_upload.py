@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,31 @@ def test_a_slow_reader_only_takes_longer(
     store.put(content(size), BIG)
     check_whole(door, content(size))
     assert line.bytes_up - sent < size + OVERHEAD, "it was sent more than once"
+
+
+def test_many_threads_on_a_bad_line(door: Door, line: FaultProxy) -> None:
+    store = door.at(line.url).open()
+    files = {FOLDER / str(number): content(size, number) for number, size in enumerate([6 * MIB, 2 * MIB, 1000, 0] * 4)}
+    store.list(FOLDER)
+    line.reset_every = 1500 << 10
+    line.drop_responses, line.drop_matching = 8, "/api/resources/"
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(lambda item: store.put(item[1], item[0]), files.items()))
+    assert door.files() == sorted(str(path) for path in files)
+    for path, data in files.items():
+        assert door.on_disk(path).read_bytes() == data
+
+
+def test_waits_grow_up_to_a_limit_and_are_never_in_step(door: Door) -> None:
+    waits: list[list[float]] = [[], []]
+    for wait in waits:
+        connection = door.connect(wait.append)
+        for tried in range(200):
+            connection.back_off(tried % 20)
+    for wait in waits:
+        assert all(0 <= seconds <= min(20, 0.25 * 2 ** (number % 20)) for number, seconds in enumerate(wait))
+        assert max(wait) > 15
+    assert waits[0] != waits[1]
 
 
 def test_progress_may_end_a_transfer(door: Door, tmp_path: Path) -> None:

@@ -138,6 +138,7 @@ def _short(problem: Exception | None) -> str:
     text = str(problem)
     found = (
         re.findall(r"certificate verify failed: ([^(\"]+?) \(_ssl", text)
+        or re.findall(r"\"(hostname [^\"]+)\"", text)
         or re.findall(r"\[Errno -?\d+\] ([^'\")]+)", text)
         or re.findall(r"([A-Z][\w ]{6,80}?)[.'\")]*$", text)
     )

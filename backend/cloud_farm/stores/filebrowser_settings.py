@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +71,7 @@ def read_settings(profile: FarmProfile, *, environ: Mapping[str, str] | None = N
         url,
         user=str(data.get("user") or ""),
         password=resolve(password, what=f"{where}.password", environ=environ) if password else "",
-        ca_file=_file(data.get("ca_file"), f"{where}.ca_file"),
+        ca_file=_authorities(data.get("ca_file"), f"{where}.ca_file"),
         client_certificate=_certificate(data.get("client_certificate"), f"{where}.client_certificate"),
         headers=headers,
         single_user=bool(data.get("single_user")),
@@ -124,12 +125,28 @@ def _file(value: Any, what: str) -> str:
     return str(path)
 
 
+def _authorities(value: Any, what: str) -> str:
+    path = _file(value, what)
+    if path:
+        try:
+            ssl.create_default_context(cafile=path)
+        except OSError as error:
+            raise ProfileError(f"{what}: {path} holds no certificates (PEM).") from error
+    return path
+
+
 def _certificate(value: Any, what: str) -> tuple[str, str] | None:
     if not value:
         return None
     if not isinstance(value, Mapping) or set(value) != {"certificate", "key"}:
         raise ProfileError(f"{what} should name two files: {{certificate: PATH, key: PATH}}.")
-    return _file(value["certificate"], f"{what}.certificate"), _file(value["key"], f"{what}.key")
+    pair = _file(value["certificate"], f"{what}.certificate"), _file(value["key"], f"{what}.key")
+    try:
+        # With a password, though it is none: else a key that is encrypted would ask for one on the terminal.
+        ssl.create_default_context().load_cert_chain(*pair, password="")
+    except (OSError, ValueError) as error:
+        raise ProfileError(f"{what}: {pair[0]} and {pair[1]} are no pair (PEM), or the key is encrypted.") from error
+    return pair
 
 
 def _number(value: Any, what: str, *, least: float) -> float | None:
