@@ -51,9 +51,10 @@ def job_table(found: Sequence[JobSummary]) -> list[Line]:
 def _job_row(job: JobSummary) -> tuple[Span, ...]:
     failed = f" ({job.frames_failed} failed)" if job.frames_failed else ""
     created = job.created[5:16].replace("T", " ")
+    state = "interrupted" if job.stalled and job.state == "uploading" else job.state
     return (
         Span(job.id),
-        Span(job.state, STATE_STYLES.get(job.state, "rendering")),
+        Span(state, STATE_STYLES.get(state, "rendering")),
         Span(f"{job.frames_done}/{job.frames_total}{failed}"),
         Span(created, "dim"),
         Span(clean(job.owner or job.message), "dim"),

@@ -12,13 +12,16 @@ from .cli_strip import draw_strip, legend
 from .cli_text import Glyphs, Line, Span, cells, clean, clock, crop, fit, line_cells, short_path, spread, wrapped
 
 if TYPE_CHECKING:
+    from .running import RunningFrame
     from .status import JobStatus
-    from .tracking import RunningFrame
 
 WIDEST = 120
 NARROWEST = 40
 _PROBLEM_LINES = 5
-STATE_STYLES = {"done": "good", "failed": "bad", "cancelled": "warning", "cancelling": "warning", "paused": "warning"}
+STATE_STYLES = {
+    "done": "good", "failed": "bad", "cancelled": "warning", "cancelling": "warning", "paused": "warning",
+    "interrupted": "bad",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,16 @@
-"""Lands frames as their records appear: each once, and again later where the volume shows a record before its files."""
+"""Lands frames as their records appear: several at a time, each once, and again later where a record is seen before its files."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
+from pathlib import Path
 
-from .errors import HashMismatchError, LandingError, NotFoundError, SchemaError
-from .events import FrameDone, Listener, Note
-from .landing import Landing
+from .errors import FrameNotLandedError, HashMismatchError, NotFoundError, SchemaError
+from .events import CancelToken, FrameDone, Listener, Note, ignore
+from .landed import Landing
+from .landing_ledger import LandedFrame
+from .parallel import for_each
 from .stores import Store
 from .tracking import FrameKey, JobTracker, Published
 
@@ -15,7 +19,7 @@ class LandingQueue:
     """Frames of one job that are published and not landed yet.
 
     Attributes:
-        last_file: The main file that landed last; empty while none did.
+        last_file: The main file of the newest frame that landed; empty while none did.
         failed: Why frames could not be landed; one frame's trouble does not keep the others.
     """
 
@@ -24,6 +28,8 @@ class LandingQueue:
         self._tracker = tracker
         self._job_id = job_id
         self._waiting: dict[FrameKey, Published] = {}
+        self._newest = 0.0
+        self._lock = threading.Lock()
         self.last_file = ""
         self.failed: dict[FrameKey, str] = {}
 
@@ -37,46 +43,54 @@ class LandingQueue:
             if known is None or known.revision < found.revision:
                 self._waiting[found.key] = found
 
-    def land(self, landing: Landing, on_event: Listener) -> None:
-        """Land every frame that waits.
+    def land(self, landing: Landing, on_event: Listener = ignore) -> dict[FrameKey, Path]:
+        """Land every frame that waits, in the order of their making; returns where the main files are.
 
         Raises:
             LandingError: The landing folder can't be written; what waits goes on waiting.
+            StoreError: The volume can't be read; likewise.
         """
-        for key, found in list(self._waiting.items()):
+        places: dict[FrameKey, Path] = {}
+
+        def land_one(found: Published, _stop: CancelToken) -> None:
             try:
-                self._land(found, landing, on_event)
-            except NotFoundError as error:
-                if self._may_come(found):
-                    continue
-                self._give_up(key, str(error), on_event)
-            except LandingError as error:
-                if "can't be written" in str(error):
-                    raise
-                self._give_up(key, str(error), on_event)
-            except (HashMismatchError, SchemaError) as error:
-                self._give_up(key, str(error), on_event)
-            self._waiting.pop(key, None)
+                landed = self._land(landing, found)
+            except (FrameNotLandedError, NotFoundError, HashMismatchError, SchemaError) as problem:
+                self._put_off(found, problem, on_event)
+                return
+            with self._lock:
+                places[found.key] = Path(landed.paths[0])
+                self._tell(found, landed, on_event)
 
-    def _land(self, found: Published, landing: Landing, on_event: Listener) -> None:
+        waiting = sorted(self._waiting.values(), key=lambda found: (found.at, found.frame))
+        for_each(waiting, land_one, workers=self._store.connections)
+        return places
+
+    def _land(self, landing: Landing, found: Published) -> LandedFrame:
+        known = landing.known(found.revision, found.key)
+        if known is not None:
+            return known
         record = self._tracker.record(found)
-        self.last_file = str(landing.land(found.revision, record))
-        self.failed.pop(found.key, None)
-        on_event(
-            FrameDone(
-                self._job_id,
-                found.camera,
-                found.frame,
-                self.last_file,
-                record.seconds,
-                record.device,
-                record.host,
-            )
-        )
+        if (record.camera, record.frame) != found.key:
+            raise SchemaError(f"The record of frame {found.frame} says that it is of frame {record.frame}.")
+        return landing.land(found.revision, record)
 
-    def _give_up(self, key: FrameKey, message: str, on_event: Listener) -> None:
-        self.failed[key] = message
-        on_event(Note(message))
+    def _tell(self, found: Published, landed: LandedFrame, on_event: Listener) -> None:
+        main = landed.paths[0]
+        if found.at >= self._newest:
+            self._newest, self.last_file = found.at, main
+        self._waiting.pop(found.key, None)
+        self.failed.pop(found.key, None)
+        on_event(FrameDone(self._job_id, found.camera, found.frame, main, landed.seconds, landed.device, landed.host))
+
+    def _put_off(self, found: Published, problem: Exception, on_event: Listener) -> None:
+        """Let a frame wait whose file may only not be seen yet; else give it up."""
+        with self._lock:
+            if isinstance(problem, NotFoundError) and self._may_come(found):
+                return
+            self._waiting.pop(found.key, None)
+            self.failed[found.key] = str(problem)
+            on_event(Note(str(problem)))
 
     def _may_come(self, found: Published) -> bool:
         """Tell whether caches of a network file system explain that a file is not seen yet."""

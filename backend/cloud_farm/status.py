@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from . import history
 from .engines import Engine, EngineStatus, TaskStatus
 from .events import FrameFailed, FrameStarted, Listener, Progress, StateChanged, ignore
 from .job import JobDocument
-from .landing import Landing
+from .landed import Landing
 from .landing_queue import LandingQueue
+from .running import RunningFrame
 from .stores import Store
-from .tracking import FrameKey, JobTracker, RunningFrame
+from .tracking import FrameKey, JobTracker
+from .upload_lock import is_being_sent
 
+_LONG_UPLOAD = 86400.0
+"""Seconds after which an upload from another computer counts as interrupted."""
 FINAL_STATES = ("done", "failed", "cancelled")
 _RATE_WINDOW = 20
 """Frames/s is taken from this many last frames: it follows the job, and one slow frame does not shake it."""
@@ -30,7 +36,7 @@ class FrameState:
 
 @dataclass(frozen=True)
 class JobSummary:
-    """One line of the job list."""
+    """One line of the job list; `stalled` as in `JobStatus`."""
 
     id: str
     title: str
@@ -43,6 +49,7 @@ class JobSummary:
     frames_failed: int
     message: str = ""
     tags: tuple[str, ...] = ()
+    stalled: bool = False
 
     @classmethod
     def unreadable(cls, job_id: str, message: str) -> JobSummary:
@@ -65,7 +72,8 @@ class JobStatus:
         set_aside: Where frames were put because something newer had their name.
         not_landed: Why finished frames could not be brought here.
         engine_running: Something of the job still runs, if only to end.
-        stalled: Nothing runs although the job is not over: its runner died. `resume` goes on.
+        stalled: Nothing runs although the job is not over: its runner died, and `resume` goes on; or its upload was
+            interrupted.
         started_at: When it was last submitted or retried, by the volume's clock (seconds since 1970); 0 before that.
         last_frame_at: When the newest frame was published, same clock; 0 while there is none.
         read_at: When this picture was taken, same clock.
@@ -130,7 +138,7 @@ class StatusReader:
         """Refresh from the volume and the engine, land what is new, and tell what changed."""
         # The engine is asked first: a job that ends in between has its last records on the volume when we look there.
         engine = self._engine.status(self._document.id)
-        self._refresh()
+        self._refresh(engine)
         if landing is not None:
             self._queue.land(landing, on_event)
         status = self._status(engine, landing)
@@ -146,18 +154,17 @@ class StatusReader:
         """Land every finished frame and tell where its main file lies; the newest revision of each.
 
         Raises:
-            LandingError: A frame has a hostile name, or the folder can't be written.
+            LandingError: The folder can't be written.
         """
-        self._refresh()
-        newest = {key: revision for revision, key in sorted(self._tracker.published, key=lambda item: item[0])}
-        found = {key: self._tracker.published[revision, key] for key, revision in newest.items()}
-        return {key: landing.land(item.revision, self._tracker.record(item)) for key, item in found.items()}
+        self._refresh(self._engine.status(self._document.id))
+        self._queue.add(self._tracker.published.values())
+        return self._queue.land(landing)
 
     def summary(self) -> JobSummary:
         """Return one line about the job; reads no log and no record."""
         engine = self._engine.status(self._document.id)
-        self._refresh()
-        state, message, _ = self._derive(engine)
+        self._refresh(engine, look_closely=False)
+        state, message, stalled = self._derive(engine)
         doc = self._document
         return JobSummary(
             doc.id,
@@ -171,12 +178,16 @@ class StatusReader:
             self._failed,
             message,
             doc.job.tags,
+            stalled,
         )
 
-    def _refresh(self) -> None:
+    def _refresh(self, engine: EngineStatus, *, look_closely: bool = True) -> None:
         self._history = history.read_history(self._store, self._document.id, known=self._history)
-        fresh = self._tracker.refresh(history.revisions(self._history), since=history.last_retry(self._history))
+        fresh = self._tracker.refresh(
+            history.revisions(self._history), since=history.last_retry(self._history), at_once=not engine.running
+        )
         self._queue.add(fresh)
+        self._running = self._tracker.running() if engine.running and look_closely else ()
 
     @property
     def _done(self) -> int:
@@ -193,8 +204,10 @@ class StatusReader:
     def _derive(self, engine: EngineStatus) -> tuple[str, str, bool]:
         """Return (state, message, stalled)."""
         kind = history.last_control(self._history)
-        if not kind or kind == history.CANCELLED and not self._tracker.wanted:
-            return ("cancelled" if kind else "uploading"), "", False
+        if not kind:
+            return self._derive_unsubmitted()
+        if kind == history.CANCELLED and not self._tracker.wanted:
+            return "cancelled", "", False
         if self._done == len(self._tracker.wanted) and not (kind == history.CANCELLED and engine.running):
             return "done", "", False
         if kind == history.CANCELLED:
@@ -202,12 +215,25 @@ class StatusReader:
         if kind == history.PAUSED:
             return "paused", "", False
         if engine.running:
-            return (
-                ("rendering" if self._tracker.published or self._tracker.running() else "queued"),
-                engine.message,
-                False,
-            )
+            begun = self._tracker.published or self._tracker.has_begun
+            return "rendering" if begun else "queued", engine.message, False
         return self._derive_still(engine)
+
+    def _derive_unsubmitted(self) -> tuple[str, str, bool]:
+        """Somebody sends it, or was interrupted: on this computer we know, of another one we only know since when."""
+        doc = self._document
+        if is_being_sent(doc.id):
+            return "uploading", "", False
+        here = (doc.host, doc.owner) == (socket.gethostname(), history.user_name())
+        age = self._store.server_time() - datetime.fromisoformat(doc.created).timestamp()
+        if not here and age < _LONG_UPLOAD:
+            return "uploading", f"It is being sent from {doc.host}.", False
+        return (
+            "uploading",
+            "Its submission was interrupted. Submit the scene again: what was sent is not sent twice."
+            f" Remove this job with: cloud-farm delete {doc.id} --yes",
+            True,
+        )
 
     def _derive_still(self, engine: EngineStatus) -> tuple[str, str, bool]:
         """Nothing runs, not everything is done, and nobody asked for that."""
@@ -219,7 +245,6 @@ class StatusReader:
 
     def _status(self, engine: EngineStatus, landing: Landing | None) -> JobStatus:
         state, message, stalled = self._derive(engine)
-        self._running = self._tracker.running() if engine.running else ()
         doc, rate = self._document, self._rate()
         waiting = len(self._tracker.wanted) - self._done - self._failed
         return JobStatus(

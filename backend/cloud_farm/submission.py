@@ -1,12 +1,10 @@
-"""From a scene file to a job on the volume: probe, pack, plan, then send in an order that survives any interruption."""
+"""From a scene file to a job that is ready to be sent: probe, pack, plan."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
 import hashlib
-import json
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,21 +13,16 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from . import history
 from .blend_file import written_by
 from .blender import BlenderInfo, Launcher, find_blender, probe
-from .control import publish_plan
-from .errors import InvalidJobError, StoreError
-from .events import FindingFound, Listener, Stage, Transfer, counted, ignore
-from .job import SCHEMA, Finding, JobPack, RenderJob, new_job_id
+from .errors import InvalidJobError
+from .events import FindingFound, Listener, Stage, ignore
+from .job import Finding, JobPack, RenderJob, new_job_id
 from .json_data import to_json
 from .landing import landing_folder
-from .layout import JobLayout, asset
 from .packing import pack
 from .plan import RenderPlan, Toolchain, plan
 from .profile import FarmProfile
-from .stores import Store
-from .version import VERSION
 
 _SCRIPTS = Path(__file__).parent / "inside_blender"
 _DEVICE_ORDER = ("OPTIX", "CUDA", "HIP", "ONEAPI", "METAL")
@@ -139,61 +132,6 @@ def refuse_errors(findings: tuple[Finding, ...]) -> None:
     if errors:
         lines = [" ".join(part for part in (finding.message, finding.fix) if part) for finding in errors]
         raise InvalidJobError("\n".join(lines), findings=errors)
-
-
-def send(ready: Prepared, store: Store, *, on_event: Listener = ignore) -> None:
-    """Bring a job to the volume. Only the `submitted` event, written last, makes it one that runs.
-
-    job.json goes first: it names every asset, so that no clean-up takes one away meanwhile.
-    """
-    layout = JobLayout(ready.plan.job_id)
-    _check_space(ready, store)
-    if not store.put(_job_json(ready), layout.job_json, if_absent=True):
-        raise StoreError(f"The volume has a job {ready.plan.job_id} already. Submit again: a new id is drawn.")
-    for name, content in own_scripts().items():
-        store.put(content, layout.scripts / name)
-    _send_assets(ready.pack, store, on_event)
-    publish_plan(ready.plan, store)
-
-
-def _send_assets(packed: JobPack, store: Store, on_event: Listener) -> None:
-    assets = packed.assets()
-    missing = sorted(assets.keys() - store.present({sha: item.size for sha, item in assets.items()}))
-    total = sum(assets[sha].size for sha in missing)
-    on_event(Stage("uploading", f"{len(missing)} of {counted(len(assets), 'file')} to send"))
-    done = 0
-    for sha in missing:
-        item = assets[sha]
-        store.put(item.content(), asset(sha), sha256=sha)
-        done += item.size
-        on_event(Transfer("upload", item.label, done, total))
-
-
-def _check_space(ready: Prepared, store: Store) -> None:
-    free = store.free_space()
-    if free is not None and free < ready.pack.size:
-        raise StoreError(
-            f"The farm's volume has {free / 2**20:,.0f} MiB free, the scene needs {ready.pack.size / 2**20:,.0f} MiB. Free some space: cloud-farm delete --older-than 30d"
-        )
-
-
-def _job_json(ready: Prepared) -> bytes:
-    # The artist's own folders stay at home; the name template is what further revisions need.
-    template = str(ready.plan.document["settings"]["template"])
-    job = dataclasses.replace(ready.job, scene_file=PurePosixPath(ready.pack.scene).name, landing=template)
-    data = {
-        "schema": SCHEMA,
-        "id": ready.plan.job_id,
-        "owner": history.user_name(),
-        "host": socket.gethostname(),
-        "created": history.now_text(),
-        "tool": VERSION,
-        "blender": {"version": ready.blender.version, "hash": ready.blender.build_hash},
-        "farm": ready.profile.name,
-        "job": to_json(job),
-        "pack": ready.pack.to_json(),
-    }
-    return json.dumps(data, indent=1, ensure_ascii=False).encode()
 
 
 def _job_findings(job: RenderJob, packed: JobPack, planned: RenderPlan) -> list[Finding]:

@@ -12,8 +12,8 @@ from cloud_farm.engines import TaskStatus
 from cloud_farm.errors import JobNotFoundError
 from cloud_farm.events import CancelToken, Event, FrameDone, Listener, Note, Progress, StateChanged, ignore
 from cloud_farm.farm import Fetched
+from cloud_farm.running import RunningFrame
 from cloud_farm.status import FrameState, JobStatus, JobSummary
-from cloud_farm.tracking import RunningFrame
 
 JOB = "shot-20261123-abc123"
 

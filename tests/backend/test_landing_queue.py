@@ -11,7 +11,7 @@ import pytest
 from cloud_farm.errors import LandingError
 from cloud_farm.events import Event, FrameDone, Note
 from cloud_farm.job import parse_job
-from cloud_farm.landing import Landing
+from cloud_farm.landed import Landing
 from cloud_farm.status import StatusReader
 from cloud_farm.stores.folder import FolderStore
 

@@ -7,7 +7,7 @@ All paths are relative to the volume's root. `STORES` is the only place that nam
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -61,20 +61,41 @@ class StoreDescription:
     request_limit: int | None = None
 
 
+class Tail(NamedTuple):
+    """The end of a growing file.
+
+    Attributes:
+        size: Where it ends.
+    """
+
+    content: bytes
+    size: int
+
+
 class Store(Protocol):
     """What every store does. Errors are `StoreError`s; an absent path is `NotFoundError` unless stated.
 
     Attributes:
         connections: How many transfers at a time pay.
+        poll_seconds: How often a look for changes pays.
+        volume: Names the volume among all that this user has.
     """
 
     connections: int
+    poll_seconds: float
+    volume: str
 
     def describe(self) -> StoreDescription:
         """Say what this store is; asks the server, if there is one."""
 
     def list(self, folder: PurePosixPath, *, unfinished: bool = False) -> tuple[StoreEntry, ...]:
         """List a folder in order of names; unfinished uploads only if asked for. An absent folder is empty."""
+
+    def names(self, folder: PurePosixPath, *, ending: str) -> tuple[str, ...]:
+        """Return the names of files in a flat folder that end so, in no order: a `list` at a tenth of its bytes.
+
+        An absent folder is empty.
+        """
 
     def walk(self, folder: PurePosixPath) -> Iterator[tuple[PurePosixPath, StoreEntry]]:
         """Yield path and entry of all that lies below a folder, unfinished uploads too, by as few requests as it takes.
@@ -87,6 +108,9 @@ class Store(Protocol):
 
     def read(self, path: PurePosixPath, *, start: int = 0, length: int | None = None) -> bytes:
         """Read bytes of a file from `start`; fewer than `length` at its end."""
+
+    def tail(self, path: PurePosixPath, *, known: int, most: int) -> Tail:
+        """Read what a growing file has beyond its first `known` bytes; at most its last `most` bytes."""
 
     def sha256(self, path: PurePosixPath) -> str:
         """Hash a file where it lies."""
@@ -104,18 +128,13 @@ class Store(Protocol):
     ) -> bool:  # fmt: skip
         """Publish a file under its final name at once, whole and verified.
 
+        What is kept by its hash (below `assets`) is replaced without a look: it is the same, or it was damaged.
+
         Returns:
             False when `if_absent` is set and the path was there first (it is left untouched), else True.
 
         Raises:
             HashMismatchError: `source` does not have that hash (it changed meanwhile); nothing is published.
-        """
-
-    def present(self, assets: Mapping[str, int]) -> frozenset[str]:
-        """Tell which assets the volume has in their right size, by as few listings as it takes.
-
-        Args:
-            assets: sha256 to bytes.
         """
 
     def move(self, source: PurePosixPath, target: PurePosixPath) -> None:

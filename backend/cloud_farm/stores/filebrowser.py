@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import io
 import os
 import secrets
 import time
-import uuid
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePosixPath
 
 from ..errors import HashMismatchError, NotFoundError, StoreError
-from ..layout import TRASH, asset
-from ..platform import FileLock, replace, user_folders
+from ..layout import ASSETS, TRASH
+from ..platform import replace
 from ..profile import FarmProfile
-from . import Progress, StoreDescription, StoreEntry, silent
-from .file_copy import source_of
+from . import Progress, StoreDescription, StoreEntry, Tail, silent
 from .filebrowser_connection import Connection, Refused, quoted
 from .filebrowser_delivery import deliver
-from .filebrowser_download import Download, missing, read_range
+from .filebrowser_download import Download, missing, read_range, read_tail
 from .filebrowser_limit import request_limit
-from .filebrowser_listing import checksum, entry_of, walk
+from .filebrowser_listing import checksum, entry_of, names, walk
 from .filebrowser_publish import PART, exists, part_of, publish, publish_new, rename
+from .filebrowser_put import opened, part_for, remove_quietly
 from .filebrowser_settings import read_settings
-from .filebrowser_source import Source
-from .filebrowser_upload import SMALL, free_space, remove
+from .filebrowser_upload import free_space, remove
 from .rate_limit import RateLimit
 from .trash import trash_entry, trash_place
 
@@ -51,6 +45,8 @@ class FileBrowserStore:
         self._limit = RateLimit(connection.settings.bytes_per_second)
         self._clock = (-_CLOCK_SECONDS, 0.0)
         self.connections = connection.settings.connections
+        self.poll_seconds = 2.0
+        self.volume = f"{connection.settings.url} {connection.settings.user} {prefix}"
 
     # -- look -------------------------------------------------------------------------------------------------------
 
@@ -73,6 +69,10 @@ class FileBrowserStore:
         entries = (entry_of(item) for item in found.get("items") or ())
         shown = (entry for entry in entries if unfinished or not entry.name.endswith(PART))
         return tuple(sorted(shown, key=lambda entry: entry.name))
+
+    def names(self, folder: PurePosixPath, *, ending: str) -> tuple[str, ...]:
+        """Return the names of files in a flat folder that end so."""
+        return names(self._connection, self._place(folder), ending)
 
     def walk(self, folder: PurePosixPath) -> Iterator[tuple[PurePosixPath, StoreEntry]]:
         """Yield all that lies below a folder; one request where the server can list a tree."""
@@ -102,16 +102,13 @@ class FileBrowserStore:
             return b""
         return read_range(self._connection, self._place(path), start, length)
 
+    def tail(self, path: PurePosixPath, *, known: int, most: int) -> Tail:
+        """Read what a growing file has beyond its first `known` bytes."""
+        return read_tail(self._connection, self._place(path), known, most)
+
     def sha256(self, path: PurePosixPath) -> str:
         """Hash a file on the server."""
         return checksum(self._connection, self._place(path))
-
-    def present(self, assets: Mapping[str, int]) -> frozenset[str]:
-        """Tell which assets the volume has in their right size: one listing for each of their folders."""
-        folders = sorted({asset(sha256).parent for sha256 in assets})
-        with ThreadPoolExecutor(max_workers=self.connections) as pool:
-            sizes = {entry.name: entry.size for entries in pool.map(self.list, folders) for entry in entries}
-        return frozenset(sha256 for sha256, size in assets.items() if sizes.get(sha256) == size)
 
     def free_space(self) -> int | None:
         """Bytes free on the volume."""
@@ -151,17 +148,16 @@ class FileBrowserStore:
     ) -> bool:  # fmt: skip
         """Publish a file under its final name at once, whole and verified."""
         place = self._place(path)
-        there = self.stat(path)
-        if there is not None and (if_absent or there.is_dir):
-            if if_absent:
-                return False
-            raise StoreError(f"{path} on the farm's volume is a folder; no file can take its place.")
-        with _opened(source) as opened, self._part(place, opened.size) as part:
-            self._send(opened, part, sha256, progress)
+        by_hash = ASSETS in path.parents and not if_absent
+        if not by_hash and not self._may_put(path, if_absent=if_absent):
+            return False
+        with opened(source) as found, part_for(self._connection, place, found.size) as part:
+            promised = sha256 or found.sha256()
+            deliver(self._connection, found, part, sha256=promised, limit=self._limit, progress=progress)
             if not if_absent:
                 publish(self._connection, part, place)
             elif not publish_new(self._connection, part, place):
-                self._remove_quietly(part)
+                remove_quietly(self._connection, part)
                 return False
             return True
 
@@ -225,48 +221,16 @@ class FileBrowserStore:
     def _make_folder(self, folder: PurePosixPath) -> None:
         self._connection.call("POST", f"resources/{quoted(folder)}/")
 
-    def _send(self, source: Source, part: PurePosixPath, sha256: str | None, progress: Progress) -> None:
-        """Bring the bytes there and prove that they are the promised ones.
+    def _may_put(self, path: PurePosixPath, *, if_absent: bool) -> bool:
+        """Tell whether a file may come to a path.
 
         Raises:
-            HashMismatchError: The source is not, or not any more, what was promised.
+            StoreError: A folder is there.
         """
-        found = source.sha256()
-        if sha256 is not None and found != sha256:
-            raise source.changed()
-        deliver(self._connection, source, part, sha256=found, limit=self._limit, progress=progress)
-
-    @contextmanager
-    def _part(self, place: PurePosixPath, size: int) -> Iterator[PurePosixPath]:
-        """Yield a part's path that nobody else uses now; it is removed unless it got its final name.
-
-        A large file's part has the same name each time on this computer, so that an interrupted upload goes on; only when
-        another process is just sending that very file a new name is drawn.
-        """
-        if size <= SMALL:
-            part = part_of(place, secrets.token_hex(8))
-            try:
-                yield part
-            except Exception:
-                self._remove_quietly(part)
-                raise
-            return
-        mark = hashlib.sha256(f"{_own_id()} {self._connection.settings.url} {place}".encode()).hexdigest()[:16]
-        lock = FileLock(user_folders().state / "uploads" / f"{mark}.lock")
-        mine = lock.acquire()
-        part = part_of(place, mark if mine else secrets.token_hex(8))
-        try:
-            yield part
-        except HashMismatchError:
-            self._remove_quietly(part)
-            raise
-        finally:
-            if mine:
-                lock.release()
-
-    def _remove_quietly(self, part: PurePosixPath) -> None:
-        with contextlib.suppress(StoreError, Refused):
-            remove(self._connection, part)
+        there = self.stat(path)
+        if there is not None and there.is_dir and not if_absent:
+            raise StoreError(f"{path} on the farm's volume is a folder; no file can take its place.")
+        return there is None or not if_absent
 
     def _clock_offset(self) -> float:
         """Compare the volume's clock with ours by a file that is made now; by the server's own where none can be made."""
@@ -276,20 +240,12 @@ class FileBrowserStore:
         except StoreError:
             answer = self._connection.call("GET", "usage/")
         middle = time.time() - answer.elapsed.total_seconds() / 2
-        self._remove_quietly(probe)
+        remove_quietly(self._connection, probe)
         dated = _time_of_etag(answer.headers.get("ETag", ""), size=1)
         if dated is None:
             dated = _time_of_header(answer.headers.get("Date", ""))
         offset = (dated or middle) - middle
         return offset if abs(offset) > 0.5 else 0.0
-
-
-@contextmanager
-def _opened(source: Path | bytes) -> Iterator[Source]:
-    with source_of(source) as reader:
-        size = reader.stream.seek(0, io.SEEK_END)
-        reader.stream.seek(0)
-        yield Source(reader.stream, size, reader.name)
 
 
 def _time_of_etag(etag: str, *, size: int) -> float | None:
@@ -306,18 +262,3 @@ def _time_of_header(text: str) -> float | None:
         return parsedate_to_datetime(text).timestamp()
     except (TypeError, ValueError):
         return None
-
-
-def _own_id() -> str:
-    """A name for this user on this computer that stays the same."""
-    note = user_folders().state / "client-id"
-    try:
-        return note.read_text(encoding="ascii")
-    except (OSError, ValueError):
-        made = uuid.uuid4().hex
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(made, encoding="ascii")
-    except OSError:
-        return made  # then an interrupted upload begins anew
-    return made

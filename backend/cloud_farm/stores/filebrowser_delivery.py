@@ -32,7 +32,7 @@ def deliver(
     """Bring a source to a part and prove that its bytes are there; what does not agree is sent anew, once.
 
     Args:
-        sha256: What the source hashes to.
+        sha256: What the source was promised to hash to. The server's bytes are compared with it, so the source is read once.
 
     Raises:
         HashMismatchError: The source changed meanwhile, or the server keeps other bytes than it was given.
@@ -46,6 +46,8 @@ def deliver(
             verify(connection, source, part, sha256)
             return
         except (HashMismatchError, NotFoundError):
+            if source.sha256() != sha256:
+                raise source.changed() from None
             # What an earlier run left was another file's; or a request that we gave up arrived after all.
             if last:
                 raise
@@ -65,7 +67,7 @@ def verify(connection: Connection, source: Source, part: PurePosixPath, sha256: 
     try:
         same = checksum(connection, part, again=again) == sha256
     except StoreUnreachableError:
-        same = _samples_agree(connection, source, part)
+        same = source.sha256() == sha256 and _samples_agree(connection, source, part)
     if not same:
         raise HashMismatchError(
             f"{connection.settings.url} stored other bytes than were sent for {source.name or part.name}."

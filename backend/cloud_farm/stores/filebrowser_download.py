@@ -12,7 +12,7 @@ import requests
 import urllib3
 
 from ..errors import NotFoundError, StoreError, StoreUnreachableError
-from . import Progress
+from . import Progress, Tail
 from .filebrowser_connection import Connection, Refused, quoted
 from .rate_limit import RateLimit
 
@@ -74,6 +74,31 @@ def _taken(answer: requests.Response, skip: int, wanted: int) -> bytes:
         if have == wanted:
             break
     return b"".join(blocks)
+
+
+def read_tail(connection: Connection, path: PurePosixPath, known: int, most: int) -> Tail:
+    """Read what a growing file has beyond its first `known` bytes, at most its last `most` bytes.
+
+    Raises:
+        NotFoundError: No such file.
+    """
+    wanted = f"{known}-" if known else f"-{most}"
+    try:
+        answer = connection.call(
+            "GET",
+            f"raw/{quoted(path)}",
+            expect=(200, 206),
+            refused=(404, 416),
+            headers={"Range": f"bytes={wanted}"},
+        )
+    except Refused as refused:
+        if refused.status == 416:
+            return Tail(b"", known)
+        raise missing(connection, path) from refused
+    refuse_archive(answer, path)
+    span = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    size = int(span[2]) if span is not None else len(answer.content)
+    return Tail(answer.content[-most:] if span is not None else answer.content[known:][-most:], size)
 
 
 class Download:

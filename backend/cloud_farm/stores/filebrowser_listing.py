@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
-from ..errors import StoreError, StoreUnreachableError
+from ..errors import StoreAnswerError, StoreError, StoreUnreachableError
 from . import StoreEntry
 from .filebrowser_connection import Connection, Refused, quoted
 
@@ -66,6 +68,20 @@ def checksum(connection: Connection, path: PurePosixPath, *, again: bool = True)
     if found.get("isDir"):
         raise StoreError(f"{path} on the farm's volume is a folder, not a file.")
     return str((found.get("checksums") or {}).get("sha256", ""))
+
+
+def names(connection: Connection, folder: PurePosixPath, ending: str) -> tuple[str, ...]:
+    """Return the names of files in a flat folder that end so.
+
+    The server's search tells name by name, without sizes, times and whole paths: 45 bytes a file in place of 300.
+    """
+    query = quote(f"case:sensitive {ending}", safe="")
+    answer = connection.call("GET", f"search/{quoted(folder)}?query={query}", refused=(404,))
+    try:
+        found = [json.loads(line) for line in answer.text.splitlines() if line.strip()]
+        return tuple(str(item["path"]) for item in found if not item["dir"] and str(item["path"]).endswith(ending))
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreAnswerError(f"{connection.settings.url} does not search as FileBrowser does.") from error
 
 
 def entry_of(item: Mapping[str, Any]) -> StoreEntry:

@@ -85,7 +85,7 @@ class PieceReader:
 
     def read(self, _size: int = -1) -> bytes:
         """Return the next block; http.client would ask for 16 KiB, which costs twice the time."""
-        block = self._source.read(min(self._block, self._left))
+        block = self._source.read(min(self._limit.block(self._block), self._left))
         if not block and self._left:
             raise self._source.changed()  # it became shorter
         self._limit.take(len(block))

@@ -9,15 +9,15 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from ..errors import HashMismatchError, NotFoundError, StoreError
-from ..layout import ASSETS, asset
+from ..layout import ASSETS
 from ..platform import replace
 from ..profile import FarmProfile
-from . import Progress, StoreDescription, StoreEntry, silent
+from . import Progress, StoreDescription, StoreEntry, Tail, silent
 from .file_copy import CopySource, copy_hashed, create_exclusive, hash_stream, source_of
 from .trash import trash_entry, trash_place
 
@@ -56,7 +56,9 @@ class FolderStore:
         self._umask = umask
         self._gid = gid
         self._clock = (-_CLOCK_SECONDS, 0.0)
-        self.connections = 1  # a disk is not faster for two
+        self.connections = 4  # small files wait for the disk, each for itself
+        self.poll_seconds = 0.5
+        self.volume = str(root.absolute())
 
     # -- look -------------------------------------------------------------------------------------------------------
 
@@ -73,6 +75,15 @@ class FolderStore:
         except NotFoundError:
             return ()
         return tuple(sorted((entry for entry in found if entry is not None), key=lambda entry: entry.name))
+
+    def names(self, folder: PurePosixPath, *, ending: str) -> tuple[str, ...]:
+        """Return the names of files in a flat folder that end so."""
+        try:
+            with self._errors(folder):
+                names = [child.name for child in self._path(folder).iterdir()]
+        except NotFoundError:
+            return ()
+        return tuple(name for name in names if name.endswith(ending) and not name.endswith(_PART))
 
     def walk(self, folder: PurePosixPath) -> Iterator[tuple[PurePosixPath, StoreEntry]]:
         """Yield all that lies below a folder; links are not followed."""
@@ -95,16 +106,18 @@ class FolderStore:
             stream.seek(start)
             return stream.read() if length is None else stream.read(length)
 
+    def tail(self, path: PurePosixPath, *, known: int, most: int) -> Tail:
+        """Read what a growing file has beyond its first `known` bytes."""
+        with self._errors(path), open(self._path(path), "rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(min(known, size), size - most))
+            content = stream.read(most)
+            return Tail(content, stream.tell())
+
     def sha256(self, path: PurePosixPath) -> str:
         """Hash a file."""
         with self._errors(path), open(self._path(path), "rb") as stream:
             return hash_stream(stream)
-
-    def present(self, assets: Mapping[str, int]) -> frozenset[str]:
-        """Tell which assets the volume has in their right size: one listing for each of their folders."""
-        folders = {asset(sha256).parent for sha256 in assets}
-        sizes = {entry.name: entry.size for folder in folders for entry in self.list(folder)}
-        return frozenset(sha256 for sha256, size in assets.items() if sizes.get(sha256) == size)
 
     def free_space(self) -> int | None:
         """Bytes free on the volume, for this user."""

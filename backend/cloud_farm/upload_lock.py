@@ -1,0 +1,33 @@
+"""Who brings a job to the volume right now: a lock on this computer that ends with its program."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .platform import FileLock, user_folders
+
+
+@contextmanager
+def upload_lock(job_id: str) -> Iterator[None]:
+    """Say, for the time of the block, that this program brings the job to the volume."""
+    path = _path(job_id)
+    lock = FileLock(path)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def is_being_sent(job_id: str) -> bool:
+    """Tell whether a program of this user on this computer brings this job to the volume now."""
+    return FileLock(_path(job_id)).is_held()
+
+
+def _path(job_id: str) -> Path:
+    return user_folders().state / "sending" / f"{job_id}.lock"
