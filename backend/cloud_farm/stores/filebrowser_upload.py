@@ -122,7 +122,7 @@ class Upload:
         return True
 
     def _send_from(self, offset: int) -> bool:
-        """Send the rest; False if the server lost the upload and it must begin anew."""
+        """Send the rest; False if the server knows nothing of the upload any more: it is lost, or it is complete."""
         breaks = 0
         while offset < self._source.size:
             self._tell(offset)
@@ -131,7 +131,7 @@ class Upload:
                 breaks += 1
                 reached = self._after_break(offset, breaks)
             if reached is None:
-                return self._is_complete()
+                return False
             if reached > offset:
                 breaks = 0
             offset = reached
