@@ -20,12 +20,12 @@ from .cli_common import (
     print_json,
 )
 from .cli_text import clean
-from .errors import LandingError, UsageError
+from .errors import Cancelled, LandingError, UsageError
 from .events import Event, Listener, Stage, Submitted, counted
 from .options import job_from_values
 
 if TYPE_CHECKING:
-    from .farm import Farm
+    from .farm import Farm, Submission
     from .job import RenderJob
     from .submission import Prepared
 
@@ -127,14 +127,33 @@ def submit_and_follow(farm: Farm, job: RenderJob, values: dict[str, Any], *, wai
         with farm.prepare(job, allow_scripts=values["allow_scripts"], on_event=_listener(values)) as ready:
             show_plan(ready, as_json=as_json, commands=False)
         return 0
-    with _steps(values) as listen:
-        made = farm.submit(job, allow_scripts=values["allow_scripts"], on_event=listen)
-        listen(Submitted(made.job_id, made.revision, made.plan.frame_count, len(made.plan.chunks), str(made.landing)))
+    stages: list[str] = []
+    try:
+        made = _submit(farm, job, values, stages)
+    except KeyboardInterrupt:
+        if "submitting" in stages:
+            raise
+        click.echo("Interrupted: nothing renders. What was sent is not sent again by the next try.", err=True)
+        return Cancelled.exit_code
     if wait:
         return follow_job(farm, made.job_id, as_json=as_json)
     if not as_json:
         click.echo(f"Submitted {made.job_id}. Follow it: cloud-farm follow {made.job_id}")
     return 0
+
+
+def _submit(farm: Farm, job: RenderJob, values: dict[str, Any], stages: list[str]) -> Submission:
+    """Submit a job and show its steps; each stage that begins is added to `stages`."""
+    with _steps(values) as show:
+
+        def listen(event: Event) -> None:
+            if isinstance(event, Stage):
+                stages.append(event.stage)
+            show(event)
+
+        made = farm.submit(job, allow_scripts=values["allow_scripts"], on_event=listen)
+        listen(Submitted(made.job_id, made.revision, made.plan.frame_count, len(made.plan.chunks), str(made.landing)))
+        return made
 
 
 def show_plan(ready: Prepared, *, as_json: bool, commands: bool) -> None:

@@ -149,7 +149,7 @@ class StepView:
         if isinstance(event, Stage):
             self._step, self._began = clean(event.message or event.stage), time.monotonic()
         elif isinstance(event, Transfer):
-            self._step = f"Sending {clean(event.file)}, {size(event.done_bytes)} of {size(event.total_bytes)}"
+            self._step = transfer_text(event)
         elif event.kind in ("finding", "note") and (text := plain_event(event)):
             for line in wrapped(text, min(self._console.width, 120) - 1, first=(Span(" ! ", "warning"),)):
                 self._console.print(rich_text(line))
@@ -160,6 +160,17 @@ class StepView:
         watch = f"  {clock(now - self._began)}" if now - self._began >= 2 else ""
         step = fit(self._step, self._console.width - 4 - len(watch), self._glyphs)
         return rich_text((Span(f" {sign} ", "busy"), Span(step), Span(watch, "dim")))
+
+
+def transfer_text(event: Transfer) -> str:
+    """Write how far a transfer is; what moves comes last, where it may be cut off."""
+    verb = "Sending" if event.direction == "upload" else "Fetching"
+    rate = f", {size(event.bytes_per_second)}/s" if event.bytes_per_second else ""
+    left = f", {clock(event.eta_seconds)} left" if event.eta_seconds is not None else ""
+    files = f", {event.done_files} of {event.total_files} files" if event.total_files > 1 else ""
+    return (
+        f"{verb} {size(event.done_bytes)} of {size(event.total_bytes)}{rate}{left}{files}  {clean(event.file)}".rstrip()
+    )
 
 
 def rich_text(line: Line) -> Text:

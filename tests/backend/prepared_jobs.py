@@ -37,13 +37,18 @@ def make_assets(folder: Path, contents: Mapping[str, bytes]) -> dict[str, Asset]
 
 
 def prepare(
-    folder: Path, contents: Mapping[str, bytes], *, scene: SceneInfo = SCENE, frames: str = "scene"
+    folder: Path,
+    contents: Mapping[str, bytes],
+    *,
+    scene: SceneInfo = SCENE,
+    frames: str = "scene",
+    chunk_size: int | None = None,
 ) -> Prepared:
     """Pack files, the first of which is the scene, and plan a job with them."""
     places = make_files(folder, contents)
     packed = tuple(PackedFile(name, places[name], len(data), sha256(data)) for name, data in contents.items())
     pack = JobPack(packed[0].path, packed, SceneFacts("4.5.15", (scene,), scene.name))
-    job = RenderJob(packed[0].path, frames=frames)
+    job = RenderJob(packed[0].path, frames=frames, chunk_size=chunk_size)
     profile = FarmProfile("test", gpu=Gpu(device="cpu"))
     scripts = {name: sha256(content) for name, content in own_scripts().items()}
     job_id = new_job_id(job.title, today=datetime.date(2026, 11, 23))
