@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,15 +12,12 @@ from .platform import FileLock, user_folders
 @contextmanager
 def upload_lock(job_id: str) -> Iterator[None]:
     """Say, for the time of the block, that this program brings the job to the volume."""
-    path = _path(job_id)
-    lock = FileLock(path)
+    lock = FileLock(_path(job_id))
     lock.acquire()
     try:
         yield
     finally:
-        lock.release()
-        with contextlib.suppress(OSError):
-            path.unlink()
+        lock.release(remove=True)
 
 
 def is_being_sent(job_id: str) -> bool:

@@ -66,15 +66,21 @@ class Door:
         """A farm behind this door."""
         login: dict[str, Any] = {}
         if self.user is not None:
-            password = self.secrets / f"{self.user.name} {hashlib.sha256(self.user.password.encode()).hexdigest()[:8]}"
-            password.write_text(self.user.password)
-            login = {"user": self.user.name, "password": {"file": str(password)}}
+            login = {"user": self.user.name, "password": {"file": str(self._password(self.user))}}
         return FarmProfile(
             "farm",
             store="filebrowser",
             volume=Volume(store_prefix=self.prefix),
             filebrowser={"url": self.url, **login, **self.settings},
         )
+
+    def _password(self, user: User) -> Path:
+        """Keep a password in a file; processes that start together write it at the same time."""
+        path = self.secrets / f"password {sha256(user.password.encode())[:8]}"
+        part = path.with_name(uuid.uuid4().hex)
+        part.write_text(user.password)
+        part.replace(path)
+        return path
 
     def connect(self, sleep: Callable[[float], None] | None = None) -> Connection:
         """Open a connection whose waits are short unless `sleep` says otherwise."""

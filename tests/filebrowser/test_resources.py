@@ -11,10 +11,11 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection as PipeEnd
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
-from cloud_farm.errors import StoreFullError
+from cloud_farm.errors import StoreError, StoreFullError, StoreUnreachableError
+from cloud_farm.platform import user_folders
 
 from ..rigs.fault_proxy import FaultProxy
 from ..rigs.filebrowser_server import FileBrowserServer
@@ -65,6 +66,37 @@ def test_closed_connections_are_made_again(door: Door, line: FaultProxy) -> None
 def test_nobody_gives_signs_of_life_after_an_upload(door: Door) -> None:
     door.open().put(content(5 * MIB), BIG)
     until(lambda: "sign of life" not in {thread.name for thread in threading.enumerate()}, "the end of the thread")
+
+
+# -- this computer ------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_left_on_this_computer(door: Door) -> None:
+    door.open().put(content(5 * MIB), BIG)
+    assert list((user_folders().state / "uploads").iterdir()) == []
+
+
+def test_a_computer_without_a_place_to_remember_uploads(door: Door, line: FaultProxy) -> None:
+    """It can't go on with an interrupted one, so it leaves none."""
+    user_folders().state.write_text("no folder")
+    assert door.open().put(content(5 * MIB), BIG)
+    assert door.on_disk().read_bytes() == content(5 * MIB)
+    line.answer_once(418, matching="checksum=sha256")
+    with pytest.raises(StoreError, match="418"):
+        door.at(line.url).open().put(content(5 * MIB, seed=2), BIG)
+    assert door.on_disk().read_bytes() == content(5 * MIB)
+    assert door.litter() == []
+
+
+def test_who_failed_does_not_wait_long_to_clean_up(door: Door, line: FaultProxy) -> None:
+    waits: list[float] = []
+    store = door.at(line.url).open(sleep=waits.append)
+    store.list(FOLDER)
+    line.refuse = True
+    line.reset_connections()
+    with pytest.raises(StoreUnreachableError):
+        store.put(b"x", PurePosixPath("cloud-farm/assets/ab/cd"))
+    assert len(waits) < 10
 
 
 # -- memory -------------------------------------------------------------------------------------------------------------

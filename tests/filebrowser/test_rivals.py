@@ -127,6 +127,13 @@ def test_a_source_that_is_replaced_is_sent_as_it_was(door: Door, tmp_path: Path)
     assert door.on_disk().read_bytes() == before
 
 
+def test_a_source_that_can_not_be_read(door: Door) -> None:
+    """/proc/self/mem can be opened, but has no end, and no beginning that can be read."""
+    with pytest.raises(StoreError, match="/proc/self/mem on this computer can't be read: Invalid argument"):
+        door.open().put(Path("/proc/self/mem"), BIG)
+    assert door.files() == []
+
+
 # -- the volume changes -------------------------------------------------------------------------------------------------
 
 

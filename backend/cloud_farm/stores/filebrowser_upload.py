@@ -264,9 +264,9 @@ def free_space(connection: Connection, folder: PurePosixPath = _ROOT) -> int | N
     return total - int(usage.get("used", 0)) if total else None
 
 
-def remove(connection: Connection, path: PurePosixPath) -> None:
+def remove(connection: Connection, path: PurePosixPath, *, again: bool = True) -> None:
     """Delete a part of ours; gone already is fine."""
     try:
-        connection.call("DELETE", f"resources/{quoted(path)}", expect=(204, 200), refused=(404,))
+        connection.call("DELETE", f"resources/{quoted(path)}", expect=(204, 200), refused=(404,), again=again)
     except Refused:
         return
