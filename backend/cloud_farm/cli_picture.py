@@ -46,19 +46,41 @@ class Canvas:
 
 def draw(status: JobStatus, canvas: Canvas) -> list[Line]:
     """Draw a job: title, figures, strip of frames, what each Blender does, the last file, problems and what to do."""
-    width = max(NARROWEST, min(canvas.width, WIDEST)) - 1
-    head = [*_title(status, width), (), _figures(status, canvas), ()]
-    strip = draw_strip(status.frame_states, width=width - 2, rows=_strip_rows(canvas), glyphs=canvas.glyphs)
-    head += [(Span(" "), *line) for line in strip.lines]
-    if status.frame_states:
-        head.append((Span(" "), *legend(status.frame_states, strip, width=width - 2, glyphs=canvas.glyphs)))
-    tail = _tail(status, canvas, width)
-    room = canvas.height - len(head) - len(tail) - 3
-    worst = _problems(status, canvas, width, most=_PROBLEM_LINES)
-    workers = _workers(status, canvas, width, most=max(1, room - len(worst)))
-    problems = _problems(status, canvas, width, most=max(2, room - len(workers)))
-    lines = [*head, *_block(workers), *_block(problems), *_block(tail)]
-    return [line if line and line[-1].style == "title" else crop(line, width + 1) for line in lines]
+    return Picture(status).lines(canvas)
+
+
+class Picture:
+    """One status, drawn again and again while clocks go on: what depends on every frame is drawn once for each size."""
+
+    def __init__(self, status: JobStatus) -> None:
+        self._status = status
+        self._strips: dict[tuple[int, int], list[Line]] = {}
+
+    def lines(self, canvas: Canvas) -> list[Line]:
+        """Draw it now."""
+        status, width = self._status, max(NARROWEST, min(canvas.width, WIDEST)) - 1
+        head = [*_title(status, width), (), _figures(status, canvas), (), *self._strip(canvas, width - 2)]
+        tail = _tail(status, canvas, width)
+        room = canvas.height - len(head) - len(tail) - 3
+        worst = _problems(status, canvas, width, most=_PROBLEM_LINES)
+        workers = _workers(status, canvas, width, most=max(1, room - len(worst)))
+        problems = _problems(status, canvas, width, most=max(2, room - len(workers)))
+        lines = [*head, *_block(workers), *_block(problems), *_block(tail)]
+        return [line if line and line[-1].style == "title" else crop(line, width + 1) for line in lines]
+
+    def _strip(self, canvas: Canvas, width: int) -> list[Line]:
+        size = (width, _strip_rows(canvas))
+        if size not in self._strips:
+            self._strips = {size: self._draw_strip(canvas, *size)}
+        return self._strips[size]
+
+    def _draw_strip(self, canvas: Canvas, width: int, rows: int) -> list[Line]:
+        frames = self._status.frame_states
+        strip = draw_strip(frames, width=width, rows=rows, glyphs=canvas.glyphs)
+        lines: list[Line] = [(Span(" "), *line) for line in strip.lines]
+        if frames:
+            lines.append((Span(" "), *legend(frames, strip, width=width, glyphs=canvas.glyphs)))
+        return lines
 
 
 def elapsed(status: JobStatus, *, late: float = 0.0) -> float:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 import click
 
 from .cli_common import plain_event, print_json
-from .cli_picture import Canvas, draw
+from .cli_picture import Canvas, Picture
 from .cli_text import STYLES, Line, Span, clean, clock, fit, glyphs_for, size, wrapped
 from .events import Event, Stage, Transfer
 
@@ -65,23 +65,24 @@ class PlainView:
         """Nothing: the events say it."""
 
 
-class LiveView:
-    """A picture that is drawn again in place, by a thread of rich: its clocks go on while we look at the volume."""
+class _Drawn:
+    """Something that rich draws again in place, by a thread of its own: clocks go on while we look at the volume."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None, *, transient: bool) -> None:
         from rich.console import Console
         from rich.live import Live
 
         self._console = console or Console(highlight=False, markup=False, emoji=False)
         self._glyphs = glyphs_for(self._console.file)
-        self._status: JobStatus | None = None
-        self._read = time.monotonic()
-        self._notes: list[str] = []
         self._live: Live = Live(
-            console=self._console, get_renderable=self._render, refresh_per_second=8, redirect_stdout=False
+            console=self._console,
+            get_renderable=self._render,
+            refresh_per_second=8,
+            redirect_stdout=False,
+            transient=transient,
         )
 
-    def __enter__(self) -> LiveView:
+    def __enter__(self) -> Self:
         self._live.start()
         return self
 
@@ -89,6 +90,18 @@ class LiveView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
+
+    def _render(self) -> RenderableType:
+        raise NotImplementedError
+
+
+class LiveView(_Drawn):
+    """The picture of a job; its last state stays on the screen."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._picture: tuple[JobStatus, Picture, float] | None = None
+        self._notes: list[str] = []
+        super().__init__(console, transient=False)
 
     def event(self, event: Event) -> None:
         """Keep problems for the picture; the rest shows in it anyhow."""
@@ -97,52 +110,32 @@ class LiveView:
 
     def status(self, status: JobStatus) -> None:
         """Draw this picture from now on."""
-        self._status, self._read = status, time.monotonic()
+        self._picture = (status, Picture(status), time.monotonic())
 
     def _render(self) -> RenderableType:
         from rich.console import Group
         from rich.text import Text
 
-        status = self._status
-        if status is None:
+        if self._picture is None:
             return Text("")
+        status, picture, read = self._picture
         canvas = Canvas(
             self._console.width,
             self._console.height,
             self._glyphs,
-            late=0.0 if status.is_final else time.monotonic() - self._read,
+            late=0.0 if status.is_final else time.monotonic() - read,
             notes=self._notes,
             live=not status.is_final,
         )
-        return Group(*(rich_text(line) for line in draw(status, canvas)))
+        return Group(*(rich_text(line) for line in picture.lines(canvas)))
 
 
-class StepView:
+class StepView(_Drawn):
     """The steps of a submission: one line with a spinner that is gone afterwards; what the artist should know stays."""
 
     def __init__(self, console: Console | None = None) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
-        self._console = console or Console(highlight=False, markup=False, emoji=False)
-        self._glyphs = glyphs_for(self._console.file)
         self._step, self._began = "", time.monotonic()
-        self._live: Live = Live(
-            console=self._console,
-            get_renderable=self._render,
-            refresh_per_second=8,
-            redirect_stdout=False,
-            transient=True,
-        )
-
-    def __enter__(self) -> StepView:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
+        super().__init__(console, transient=True)
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
