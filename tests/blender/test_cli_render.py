@@ -20,6 +20,8 @@ import pytest
 import zstandard
 from cloud_farm.blender import find_blender, run_script
 
+from ..rigs.blender_scripts import run_text_in_blender
+
 pytestmark = pytest.mark.blender
 BACKEND = Path(cloud_farm.farm.__file__).parents[1]
 SMALL = ("--percentage", "8", "--samples", "1")
@@ -45,13 +47,8 @@ def cloud_farm_command(*words: str, cwd: Path) -> subprocess.CompletedProcess[st
 
 
 def in_blender(tmp_path: Path, *lines: str) -> str:
-    """Run Python in a background Blender; returns what it wrote."""
-    script = tmp_path / "edit.py"
-    script.write_text("import bpy\n" + "\n".join(lines), encoding="utf-8")
-    command = [*find_blender().argv, "-b", "--factory-startup", "--python-exit-code", "9", "--python", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    """Run lines of Python in a background Blender; returns what they printed."""
+    return run_text_in_blender(tmp_path, "\n".join(("import bpy", *lines)))
 
 
 def jobs_on_the_volume() -> list[str]:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from cloud_farm import Farm, RenderJob, open_farm
-from cloud_farm.blender import find_blender
 from cloud_farm.errors import StoreError
 from cloud_farm.job import FrameRecord
 from cloud_farm.status import JobStatus
 from cloud_farm.tracking import JobTracker
+
+from ..rigs.blender_scripts import pixels, run_text_in_blender
 
 pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
 
@@ -41,29 +42,9 @@ scene.view_layers.new('Second')
 def make_scene(tmp_path: Path, more: str = "") -> Path:
     path = tmp_path / "scene" / "s.blend"
     path.parent.mkdir(exist_ok=True)
-    script = tmp_path / "build.py"
-    script.write_text(f"{_SCENE}\n{more}\nbpy.ops.wm.save_as_mainfile(filepath=sys.argv[-1])\n", encoding="utf-8")
-    run(script, str(path))
+    text = f"{_SCENE}\n{more}\nbpy.ops.wm.save_as_mainfile(filepath=sys.argv[-1])\n"
+    run_text_in_blender(tmp_path, text, str(path))
     return path
-
-
-def run(script: Path, *arguments: str, **env: str) -> str:
-    import os
-
-    command = [
-        *find_blender().argv,
-        "-b",
-        "--factory-startup",
-        "--python-exit-code",
-        "10",
-        "--python",
-        str(script),
-        "--",
-        *arguments,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **env})
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return done.stdout
 
 
 def render(tmp_path: Path, scene: Path, **job: Any) -> tuple[JobStatus, list[FrameRecord], Farm]:
@@ -107,13 +88,6 @@ def test_cameras_by_marker_or_by_name(tmp_path: Path) -> None:
         for a, b in (("f_0002.png", names[0]), ("f_0003.png", names[3]), ("f_0003.png", names[1]))
     ]
     assert same == [True, True, False]
-
-
-def pixels(path: Path) -> bytes:
-    import OpenImageIO
-
-    source = OpenImageIO.ImageInput.open(str(path))
-    return bytes(source.read_image("uint8").tobytes())
 
 
 def test_chosen_view_layers_change_the_picture(tmp_path: Path) -> None:
