@@ -192,6 +192,22 @@ def test_odd_file_names(tmp_path: Path, demo: Path, name: str) -> None:
     assert codes == ({"unsafe_name"} if "\n" in name else set())
 
 
+def test_variables_of_the_output_path_are_filled_in_as_blender_does(tmp_path: Path) -> None:
+    version = probe(find_blender()).numbers[:2]
+    scene = tmp_path / "my shot.blend"
+    outputs = ["//out/{blend_name}/f_##", "/renders/{blend_name}_", "//{no_such}/f_", "//plain_####"]
+    text = (
+        "import bpy, sys\nscene = bpy.context.scene\n"
+        f"for index, path in enumerate({outputs!r}):\n"
+        "    made = scene.copy(); made.name, made.use_fake_user = str(index), True; made.render.filepath = path\n"
+        "bpy.ops.wm.save_as_mainfile(filepath=sys.argv[-1])\n"
+    )
+    run_text_in_blender(tmp_path, text, str(scene))
+    facts = make_pack(scene, tmp_path).facts
+    filled = ["//out/my shot/f_##", "/renders/my shot_", *outputs[2:]]
+    assert [facts.scene(str(index)).output for index in range(4)] == (filled if version >= (4, 5) else outputs)
+
+
 def test_a_driver_that_wants_python_is_told(tmp_path: Path) -> None:
     code = (
         "import bpy, sys\nbpy.ops.mesh.primitive_cube_add()\n"

@@ -84,6 +84,13 @@ def test_formats(tmp_path: Path, wanted: str, depth: str, suffix: str, stored: s
     assert job.records()[1]["device"] == "CPU"
 
 
+def test_names_are_what_the_plan_says_whatever_blender_would_make_of_them(tmp_path: Path) -> None:
+    job = make_job(tmp_path, VIEWS.format("INDIVIDUAL"), template="{scene_name} #1 {no such}_###")
+    ran = render(job, "7")
+    assert ran.code == 0, ran.output
+    assert files(job, 7) == ["{scene_name} #1 {no such}_007_L.png", "{scene_name} #1 {no such}_007_R.png"]
+
+
 def test_any_set_of_frames(tmp_path: Path) -> None:
     job = make_job(tmp_path)
     ran = render(job, "-12,3,17,240")
@@ -171,6 +178,14 @@ def test_absent_device(tmp_path: Path) -> None:
     assert ran.code == 11, ran.output
     assert "no CUDA device" in ran.fatal()["message"] and "CPU" in ran.fatal()["message"]
     assert not ran.events("frame_started")
+
+
+def test_a_device_that_is_gone_when_the_render_starts(tmp_path: Path) -> None:
+    """It was there when devices were counted: this process is no good any more, and the frame is not to blame."""
+    forget = "import cycles_devices\nuse = cycles_devices.enable\ncycles_devices.enable = lambda *_, **__: [use('cpu'), cycles_devices._override('CUDA')][0]"
+    ran = render(make_job(tmp_path), before=forget)
+    assert ran.code == 16, ran.output
+    assert "device" in ran.fatal()["message"]
 
 
 def test_truncated_output_fails_the_frame_only(tmp_path: Path) -> None:

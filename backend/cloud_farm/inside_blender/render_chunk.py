@@ -31,7 +31,7 @@ from render_log import RenderLog, StatsListener
 # What the device says when it is broken for this process: no later frame would fare better.
 _DEVICE_ERROR = re.compile(
     r"(CUDA|OptiX|HIP|oneAPI|Metal)\b.*\b(error|fail(ed|ure)|illegal|launch|unknown)|illegal (memory )?address"
-    r"|out of (GPU |device )?memory|out of memory (in|on) .*(queue|device)",
+    r"|no Cycles device|out of (GPU |device )?memory|out of memory (in|on) .*(queue|device)",
     re.IGNORECASE,
 )
 # What Blender only prints while it saves a picture that is not what the scene says.
@@ -202,7 +202,7 @@ def render_one(chunk: Chunk, frame: int, index: int) -> None:
 
 
 def _render(chunk: Chunk, frame: int) -> tuple[list[OutputFile], cycles_devices.DeviceUse | None]:
-    chunk.outputs.begin(frame)
+    chunk.outputs.begin()
     chunk.log.mark()
     chunk.scene.frame_set(frame)
     try:
