@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,28 +11,18 @@ from pathlib import Path
 from . import history
 from .engines import Engine, EngineStatus, TaskStatus
 from .events import FrameFailed, FrameStarted, Listener, Progress, StateChanged, ignore
+from .frame_table import FrameState, FrameTable, Pace
 from .job import JobDocument
 from .landed import Landing
 from .landing_queue import LandingQueue
 from .running import RunningFrame
 from .stores import Store
-from .tracking import FrameKey, JobTracker
+from .tracking import FrameFailure, FrameKey, JobTracker
 from .upload_lock import is_being_sent
 
 _LONG_UPLOAD = 86400.0
 """Seconds after which an upload from another computer counts as interrupted."""
 FINAL_STATES = ("done", "failed", "cancelled")
-_RATE_WINDOW = 20
-"""Frames/s is taken from this many last frames: it follows the job, and one slow frame does not shake it."""
-
-
-@dataclass(frozen=True)
-class FrameState:
-    """One frame of one camera: waiting, rendering, done or failed."""
-
-    camera: str | None
-    frame: int
-    state: str
 
 
 @dataclass(frozen=True)
@@ -132,6 +123,8 @@ class StatusReader:
         self._state = ""
         self._told: set[object] = set()
         self._queue = LandingQueue(store, self._tracker, document.id)
+        self._table = FrameTable(self._tracker)
+        self._pace = Pace()
         self._running: tuple[RunningFrame, ...] = ()
 
     def read(self, *, on_event: Listener = ignore, landing: Landing | None = None) -> JobStatus:
@@ -174,8 +167,8 @@ class StatusReader:
             doc.host,
             doc.created,
             len(self._tracker.wanted),
-            self._done,
-            self._failed,
+            self._table.done,
+            len(self._table.failed()),
             message,
             doc.job.tags,
             stalled,
@@ -186,20 +179,10 @@ class StatusReader:
         fresh = self._tracker.refresh(
             history.revisions(self._history), since=history.last_retry(self._history), at_once=not engine.running
         )
-        self._queue.add(fresh)
+        for part in (self._queue, self._pace):
+            part.add(fresh)
+        self._table.update(fresh)
         self._running = self._tracker.running() if engine.running and look_closely else ()
-
-    @property
-    def _done(self) -> int:
-        return sum(1 for key in self._tracker.wanted if self._tracker.is_done(key))
-
-    @property
-    def _failed(self) -> int:
-        return sum(1 for key in self._tracker.failures if self._final_failure(key))
-
-    def _final_failure(self, key: FrameKey) -> bool:
-        failure = self._tracker.failure(key)
-        return failure is not None and failure.final
 
     def _derive(self, engine: EngineStatus) -> tuple[str, str, bool]:
         """Return (state, message, stalled)."""
@@ -208,7 +191,7 @@ class StatusReader:
             return self._derive_unsubmitted()
         if kind == history.CANCELLED and not self._tracker.wanted:
             return "cancelled", "", False
-        if self._done == len(self._tracker.wanted) and not (kind == history.CANCELLED and engine.running):
+        if self._table.done == len(self._tracker.wanted) and not (kind == history.CANCELLED and engine.running):
             return "done", "", False
         if kind == history.CANCELLED:
             return ("cancelling" if engine.running else "cancelled"), "", False
@@ -245,8 +228,10 @@ class StatusReader:
 
     def _status(self, engine: EngineStatus, landing: Landing | None) -> JobStatus:
         state, message, stalled = self._derive(engine)
-        doc, rate = self._document, self._rate()
-        waiting = len(self._tracker.wanted) - self._done - self._failed
+        doc, since, now = self._document, history.last_retry(self._history), self._store.server_time()
+        rate = self._pace.per_second(since=since, now=now if self._running else None)
+        failed = self._table.failed()
+        waiting = len(self._tracker.wanted) - self._table.done - len(failed)
         return JobStatus(
             id=doc.id,
             title=doc.job.title,
@@ -257,59 +242,31 @@ class StatusReader:
             created=doc.created,
             farm=doc.farm,
             frames_total=len(self._tracker.wanted),
-            frames_done=self._done,
-            frames_failed=self._failed,
-            frame_states=self._frame_states(),
+            frames_done=self._table.done,
+            frames_failed=len(failed),
+            frame_states=self._table.states((frame.camera, frame.frame) for frame in self._running),
             running=self._running,
             tasks=engine.tasks,
             frames_per_second=rate,
             eta_seconds=waiting / rate if rate and state == "rendering" else None,
             last_file=self._queue.last_file,
             landing=str(landing.folder if landing else self._landing_folder),
-            messages=self._messages(message, engine),
+            messages=self._messages(message, engine, failed.values()),
             not_landed=tuple(dict.fromkeys(self._queue.failed.values())),
             set_aside=tuple(str(path) for path in landing.set_aside) if landing else (),
             engine_running=engine.running,
             stalled=stalled,
-            started_at=history.last_retry(self._history),
-            last_frame_at=max((found.at for found in self._tracker.published.values()), default=0.0),
-            read_at=self._store.server_time(),
+            started_at=since,
+            last_frame_at=self._pace.last,
+            read_at=now,
             comment=doc.job.comment,
             tags=doc.job.tags,
         )
 
-    def _frame_states(self) -> tuple[FrameState, ...]:
-        now = {(frame.camera, frame.frame) for frame in self._running}
-        return tuple(
-            FrameState(*key, self._frame_state(key, now))
-            for key in sorted(self._tracker.wanted, key=lambda k: (k[0] or "", k[1]))
-        )
-
-    def _frame_state(self, key: FrameKey, now: set[FrameKey]) -> str:
-        if self._tracker.is_done(key):
-            return "done"
-        if self._final_failure(key):
-            return "failed"
-        return "rendering" if key in now else "waiting"
-
-    def _messages(self, message: str, engine: EngineStatus) -> tuple[str, ...]:
-        frames = [
-            f"Frame {f.frame}: {f.message}"
-            for f in self._tracker.failures.values()
-            if self._final_failure((f.camera, f.frame))
-        ]
+    def _messages(self, message: str, engine: EngineStatus, failed: Iterable[FrameFailure]) -> tuple[str, ...]:
+        frames = [f"Frame {failure.frame}: {failure.message}" for failure in failed]
         tasks = [task.message for task in engine.tasks if task.message and task.phase in ("failed", "backing_off")]
         return tuple(dict.fromkeys(text for text in (*frames, *self._tracker.reasons, *tasks, message) if text))
-
-    def _rate(self) -> float | None:
-        """Frames a second: over the last frames, and from the start while there are only a few."""
-        since = history.last_retry(self._history)
-        times = sorted(found.at for found in self._tracker.published.values() if found.at >= since)
-        if not times:
-            return None
-        begin, count = (since, len(times)) if len(times) <= _RATE_WINDOW else (times[-_RATE_WINDOW], _RATE_WINDOW - 1)
-        end = max(self._store.server_time(), times[-1]) if self._running else times[-1]
-        return count / (end - begin) if end > begin else None
 
     def _tell(self, status: JobStatus, on_event: Listener) -> None:
         if status.state != self._state:
@@ -327,13 +284,12 @@ class StatusReader:
                 on_event,
                 FrameStarted(status.id, running.camera, running.frame, running.attempt),
             )
-        for key, failure in self._tracker.failures.items():
-            if self._final_failure(key):
-                self._once(
-                    ("failed", key, failure.message),
-                    on_event,
-                    FrameFailed(status.id, failure.camera, failure.frame, failure.message),
-                )
+        for key, failure in self._table.failed().items():
+            self._once(
+                ("failed", key, failure.message),
+                on_event,
+                FrameFailed(status.id, failure.camera, failure.frame, failure.message),
+            )
         figures = Progress(
             status.id,
             status.state,

@@ -12,8 +12,9 @@ from cloud_farm.engines import TaskStatus
 from cloud_farm.errors import JobNotFoundError
 from cloud_farm.events import CancelToken, Event, FrameDone, Listener, Note, Progress, StateChanged, ignore
 from cloud_farm.farm import Fetched
+from cloud_farm.frame_table import FrameState
 from cloud_farm.running import RunningFrame
-from cloud_farm.status import FrameState, JobStatus, JobSummary
+from cloud_farm.status import JobStatus, JobSummary
 
 JOB = "shot-20261123-abc123"
 

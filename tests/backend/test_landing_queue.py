@@ -33,7 +33,8 @@ class Follower:
         return self.reader.read(on_event=self.events.append, landing=self.landing).not_landed
 
     def landed(self) -> list[int]:
-        return [event.frame for event in self.events if isinstance(event, FrameDone)]
+        """Frames that were told; several land at a time, so their order is anyone's."""
+        return sorted(event.frame for event in self.events if isinstance(event, FrameDone))
 
     def notes(self) -> list[str]:
         return [event.message for event in self.events if isinstance(event, Note)]
