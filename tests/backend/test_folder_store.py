@@ -18,6 +18,8 @@ from cloud_farm.layout import asset
 from cloud_farm.stores import file_copy, folder
 from cloud_farm.stores.folder import FolderStore
 
+from ..rigs.small_disk import small_disk
+
 PATH = PurePosixPath("cloud-farm/jobs/a/b.bin")
 _SPAWN = multiprocessing.get_context("spawn")
 
@@ -182,15 +184,8 @@ def test_errors_say_what_to_do(store: FolderStore, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    mount = tmp_path / "tiny"
-    mount.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(mount)], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield mount
-    subprocess.run(["umount", "-l", str(mount)], check=False)
+    with small_disk(tmp_path / "tiny", "2m") as disk:
+        yield disk
 
 
 def test_a_full_disk(tiny_disk: Path) -> None:

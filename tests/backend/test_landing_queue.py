@@ -15,6 +15,7 @@ from cloud_farm.landed import Landing
 from cloud_farm.status import StatusReader
 from cloud_farm.stores.folder import FolderStore
 
+from ..rigs.small_disk import small_disk
 from .test_plan import JOB_ID, PROFILE
 from .volume_job import LAYOUT, StillEngine, publish_frame, submit
 
@@ -106,3 +107,15 @@ def test_a_folder_that_can_not_be_written_stops_and_loses_nothing(
     (tmp_path / "frames").unlink()
     assert follower.look() == ()
     assert follower.landed() == [1, 2]
+
+
+def test_a_full_disk_is_told_and_nothing_half_written_is_left(store: FolderStore, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "frames", "96k") as disk:
+        follower = Follower(store, disk)
+        for frame in (1, 2, 3, 4):
+            publish_frame(store, frame, size=40_000)
+        with pytest.raises(LandingError, match=r"can't be written to .*No space left.*-o"):
+            follower.look()
+        here = {path.name: path.stat().st_size for path in disk.iterdir()}
+        assert set(here.values()) <= {40_000} and 1 <= len(here) <= 2
+        assert all(name.startswith("shot_") for name in here)

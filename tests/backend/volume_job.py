@@ -50,9 +50,9 @@ def submit(store: Store, profile: FarmProfile = PROFILE) -> None:
     publish_plan(planned(profile=profile), store)
 
 
-def publish_frame(store: Store, frame: int, *, with_file: bool = True, **changes: Any) -> bytes:
+def publish_frame(store: Store, frame: int, *, with_file: bool = True, size: int = 8, **changes: Any) -> bytes:
     """Publish a frame as a renderer does, its file first; returns what is in the file."""
-    content = f"frame {frame}".encode()
+    content = f"frame {frame} ".encode().ljust(size, b".")
     name = f"shot_{frame:04d}.png"
     entry = {"path": name, "role": "main", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     record = {

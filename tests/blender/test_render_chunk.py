@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import OpenImageIO
 import pytest
 
+from ..rigs.small_disk import fill, small_disk
 from .farmyard import make_job, render, run_inside
 from .stub_farm import INSIDE, StubJob
 
@@ -207,32 +206,24 @@ def test_truncated_output_fails_the_frame_only(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if os.name != "posix" or os.getuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this machine does not let root mount a small disk")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "small", "64k") as disk:
+        fill(disk)
+        yield disk
 
 
-def test_full_volume(tmp_path: Path, small_disk: Path) -> None:
+def test_full_volume(tmp_path: Path, tiny_disk: Path) -> None:
     job = make_job(tmp_path)
-    (job.paths.job_dir / "frames").symlink_to(small_disk)
-    (small_disk / "ballast").write_bytes(b"x" * 65536)
+    (job.paths.job_dir / "frames").symlink_to(tiny_disk)
     ran = render(job)
     assert ran.code == 13, ran.output
     assert not job.records()
 
 
-def test_full_disk_of_the_machine_that_renders(tmp_path: Path, small_disk: Path) -> None:
+def test_full_disk_of_the_machine_that_renders(tmp_path: Path, tiny_disk: Path) -> None:
     """Another machine may have room: the chunk goes there, and the frame is not blamed."""
     job = make_job(tmp_path)
-    (small_disk / "ballast").write_bytes(b"x" * 65536)
-    ran = render(job, scratch=small_disk)
+    ran = render(job, scratch=tiny_disk)
     assert ran.code == 13, ran.output
     assert "full" in ran.fatal()["message"]
     assert not job.records()
