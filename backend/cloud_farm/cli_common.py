@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from .errors import Cancelled, CloudFarmError
-from .events import CancelToken, Event, counted
+from .events import CancelToken, Event, Listener, counted
 from .options import FRONT_OPTIONS, JOB_OPTIONS, Option
 
 if TYPE_CHECKING:
@@ -132,6 +132,32 @@ def interruptible() -> Iterator[CancelToken]:
         yield token
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def steps_listener(*, as_json: bool) -> Listener:
+    """Tell the steps of something long by plain lines, or by one JSON object a line."""
+    from .cli_text import clean
+
+    def listen(event: Event) -> None:
+        if as_json:
+            print_json(event.to_json())
+        elif event.kind in ("finding", "note") or (
+            event.kind == "stage" and event.to_json()["stage"] in ("building", "uploading", "submitting")
+        ):
+            line = plain_event(event)
+            if line:
+                click.echo(clean(line))
+
+    return listen
+
+
+def steps_view(*, as_json: bool) -> AbstractContextManager[Listener]:
+    """Show the steps of something long in the way that fits the output."""
+    if as_json or not is_terminal():
+        return nullcontext(steps_listener(as_json=as_json))
+    from .cli_view import StepView
+
+    return StepView()
 
 
 def follow_job(farm: Farm, job_id: str, *, as_json: bool, land: bool = True, target: Path | None = None) -> int:

@@ -7,15 +7,15 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from .cli_common import complete_job, follow_job, front_options, get_farm, interruptible, plain_event, print_json, tell
+from .cli_common import complete_job, follow_job, front_options, get_farm, interruptible, print_json, steps_view, tell
 from .cli_picture import STATE_STYLES, Canvas, draw, status_data
 from .cli_text import Line, Span, clean, columns, echo_lines, glyphs_for
 from .errors import Cancelled
-from .events import counted
+from .events import Stage, counted
 from .json_data import to_json
 
 if TYPE_CHECKING:
@@ -135,14 +135,9 @@ def fetch(job: str, farm: str | None, json: bool, output: Path | None, encode: b
     """Bring the finished frames of JOB here."""
     opened = get_farm(farm)
     job_id = opened.find(job)
-
-    def listen(event: Any) -> None:
-        if json:
-            print_json(event.to_json())
-        elif event.kind == "note":
-            click.echo(clean(plain_event(event)))
-
-    found = opened.fetch(job_id, target=output, on_event=listen)
+    with steps_view(as_json=json) as listen:
+        listen(Stage("fetching", f"Looking at {job_id}"))
+        found = opened.fetch(job_id, target=output, on_event=listen)
     text = clean(f"{counted(found.frames, 'frame')} in {found.folder}")
     tell("fetched", text, as_json=json, job=job_id, frames=found.frames, folder=str(found.folder))
     if found.not_landed:

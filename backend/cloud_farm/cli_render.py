@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +12,15 @@ from .cli_common import (
     follow_job,
     front_options,
     get_farm,
-    is_terminal,
     job_options,
     local_options,
-    plain_event,
     print_json,
+    steps_listener,
+    steps_view,
 )
 from .cli_text import clean
 from .errors import Cancelled, LandingError, UsageError
-from .events import Event, Listener, Stage, Submitted, counted
+from .events import Event, Stage, Submitted, counted
 from .options import job_from_values
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def demo(folder: Path, wait: bool, **values: Any) -> int:
     scene = folder.absolute() / "demo.blend"
     job = job_from_values(str(scene), values)
     launcher = find_blender(farm.profile.blender or None)
-    with _steps(values) as listen:
+    with steps_view(as_json=values["json"]) as listen:
         listen(Stage("probing", "Looking at this computer's Blender"))
         info = probe(launcher)
         listen(Stage("building", f"Blender {info.version} builds the example scene in {folder}"))
@@ -96,7 +95,9 @@ def plan(scene_file: str | None, on_volume: str | None, **values: Any) -> int:
     """Show what rendering SCENE would do: files, chunks, commands. Nothing is sent."""
     farm = get_farm(values["farm"], blender=values["blender"], workers=values["workers"])
     with farm.prepare(
-        _job(scene_file, on_volume, values), allow_scripts=values["allow_scripts"], on_event=_listener(values)
+        _job(scene_file, on_volume, values),
+        allow_scripts=values["allow_scripts"],
+        on_event=steps_listener(as_json=values["json"]),
     ) as ready:
         show_plan(ready, as_json=values["json"], commands=True)
     return 0
@@ -110,7 +111,7 @@ def plan(scene_file: str | None, on_volume: str | None, **values: Any) -> int:
 def pack(scene_file: str, **values: Any) -> int:
     """List every file that SCENE needs, with size and hash. Nothing is sent."""
     farm = get_farm(values["farm"], blender=values["blender"], workers=values["workers"])
-    with farm.prepare(_job(scene_file, None, values), on_event=_listener(values)) as ready:
+    with farm.prepare(_job(scene_file, None, values), on_event=steps_listener(as_json=values["json"])) as ready:
         if values["json"]:
             print_json(ready.pack.to_json())
             return 0
@@ -124,7 +125,9 @@ def submit_and_follow(farm: Farm, job: RenderJob, values: dict[str, Any], *, wai
     """Submit a job and follow it if wanted; returns the exit code."""
     as_json = bool(values["json"])
     if values["dry_run"]:
-        with farm.prepare(job, allow_scripts=values["allow_scripts"], on_event=_listener(values)) as ready:
+        with farm.prepare(
+            job, allow_scripts=values["allow_scripts"], on_event=steps_listener(as_json=values["json"])
+        ) as ready:
             show_plan(ready, as_json=as_json, commands=False)
         return 0
     stages: list[str] = []
@@ -144,7 +147,7 @@ def submit_and_follow(farm: Farm, job: RenderJob, values: dict[str, Any], *, wai
 
 def _submit(farm: Farm, job: RenderJob, values: dict[str, Any], stages: list[str]) -> Submission:
     """Submit a job and show its steps; each stage that begins is added to `stages`."""
-    with _steps(values) as show:
+    with steps_view(as_json=values["json"]) as show:
 
         def listen(event: Event) -> None:
             if isinstance(event, Stage):
@@ -194,26 +197,3 @@ def _job(scene_file: str | None, on_volume: str | None, values: dict[str, Any]) 
             "Name one scene file: cloud-farm render SCENE.blend, or --on-volume PATH for one on the farm's volume."
         )
     return job_from_values(scene_file or on_volume or "", values, on_volume=on_volume is not None)
-
-
-def _listener(values: dict[str, Any]) -> Listener:
-    def listen(event: Event) -> None:
-        if values["json"]:
-            print_json(event.to_json())
-        elif event.kind in ("finding", "note") or (
-            event.kind == "stage" and event.to_json()["stage"] in ("building", "uploading", "submitting")
-        ):
-            line = plain_event(event)
-            if line:
-                click.echo(clean(line))
-
-    return listen
-
-
-def _steps(values: dict[str, Any]) -> AbstractContextManager[Listener]:
-    """Show the steps of a submission in the way that fits the output."""
-    if values["json"] or not is_terminal():
-        return nullcontext(_listener(values))
-    from .cli_view import StepView
-
-    return StepView()

@@ -5,7 +5,9 @@ The volume keeps assets by their hash, so nobody needs to be first: two who send
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 
 from .asset_trust import AssetTrust
@@ -23,6 +25,9 @@ _ROUNDS = 3
 """How often what vanished from the volume meanwhile is sent again."""
 
 
+_LARGE, _LARGE_AT_A_TIME = 16 << 20, 4
+"""Few large files at a time are done earlier: one that is half there when the line breaks for long begins anew."""
+_LOOK_SECONDS = 0.1
 _MOST_LISTINGS = 128
 """With more of the 256 folders of assets the whole tree is listed by one request: from here on that is fewer bytes, too."""
 
@@ -88,15 +93,22 @@ class Delivery:
             pause=self._pause,
         )
 
+        room = threading.Semaphore(_LARGE_AT_A_TIME)
+
         def send_one(item: Asset, stop: CancelToken) -> None:
-            progress = meter.progress(item.label, stop)
-            self._store.put(item.content(), asset(item.sha256), sha256=item.sha256, progress=progress)
+            with _place_for(item, room, stop):
+                progress = meter.progress(item.label, stop)
+                self._store.put(item.content(), asset(item.sha256), sha256=item.sha256, progress=progress)
             self._sent.add(item.sha256)
             meter.finished(item.label)
 
-        largest_first = sorted(assets.values(), key=lambda item: item.size, reverse=True)
-        workers = self._store.connections
-        for_each(largest_first, send_one, workers=workers, cancel=self._cancel, both_ends=True)
+        for_each(
+            sorted(assets.values(), key=lambda item: item.size),
+            send_one,
+            workers=self._store.connections,
+            cancel=self._cancel,
+            from_end=_LARGE_AT_A_TIME,
+        )
 
     def settle(self, assets: Mapping[str, Asset]) -> None:
         """Look once more whether all is there, and send again what a clean-up took away meanwhile.
@@ -146,6 +158,24 @@ class Delivery:
         )
         self.findings.append(finding)
         self._on_event(FindingFound(**to_json(finding)))
+
+
+@contextmanager
+def _place_for(item: Asset, room: threading.Semaphore, stop: CancelToken) -> Iterator[None]:
+    """Let only a few large files through at a time.
+
+    Raises:
+        Cancelled: `stop` was set meanwhile.
+    """
+    if item.size < _LARGE:
+        yield
+        return
+    while not room.acquire(timeout=_LOOK_SECONDS):
+        stop.raise_if_cancelled()
+    try:
+        yield
+    finally:
+        room.release()
 
 
 def find_assets(store: Store, wanted: Collection[str]) -> dict[str, StoreEntry]:

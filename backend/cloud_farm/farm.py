@@ -214,7 +214,7 @@ class Farm:
         landing = self._landing(job_id, target) if land else None
         reader = self._reader(job_id)
         while True:
-            status = reader.read(on_event=on_event, landing=landing)
+            status = reader.read(on_event=on_event, landing=landing, cancel=cancel)
             if on_status is not None:
                 on_status(status)
             if status.is_final and not (land and reader.is_landing):

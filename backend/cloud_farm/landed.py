@@ -17,7 +17,7 @@ from .landing import safe_relative
 from .landing_ledger import FrameId, LandedFrame, LandingLedger
 from .layout import JobLayout
 from .platform import replace
-from .stores import Store
+from .stores import Progress, Store, silent
 
 _MOST_SIBLINGS = 9
 _TRIES = 5
@@ -57,7 +57,7 @@ class Landing:
         """Return a frame that is here already, whole and as we left it; its record need not be read again."""
         return self._ledger.frame(self.folder, revision, frame)
 
-    def land(self, revision: int, record: FrameRecord) -> LandedFrame:
+    def land(self, revision: int, record: FrameRecord, *, progress: Progress = silent) -> LandedFrame:
         """Bring a frame's files here unless they are.
 
         Raises:
@@ -67,12 +67,12 @@ class Landing:
         """
         frame = (record.camera, record.frame)
         files = sorted(record.files, key=lambda item: item is not record.main)
-        paths = tuple(str(self._land_file(revision, frame, item)) for item in files)
+        paths = tuple(str(self._land_file(revision, frame, item, progress)) for item in files)
         landed = LandedFrame(str(self.folder), revision, frame, paths, record.seconds, record.device, record.host)
         self._ledger.add_frame(landed)
         return landed
 
-    def _land_file(self, revision: int, frame: FrameId, item: FileRecord) -> Path:
+    def _land_file(self, revision: int, frame: FrameId, item: FileRecord, progress: Progress) -> Path:
         relative = safe_relative(item.path)
         try:
             for number in range(_MOST_SIBLINGS + 1):
@@ -85,7 +85,7 @@ class Landing:
                         return target
                     if place is _Place.TAKEN:
                         break
-                    if self._fetch(revision, frame, item, target, new=place is _Place.FREE):
+                    if self._fetch(revision, frame, item, target, progress, new=place is _Place.FREE):
                         self._note_aside(target, number)
                         return target
         except OSError as error:
@@ -127,13 +127,15 @@ class Landing:
         old = ours is None and not aside and found.st_mtime < self._created
         return _Place.REPLACEABLE if old else _Place.TAKEN
 
-    def _fetch(self, revision: int, frame: FrameId, item: FileRecord, target: Path, *, new: bool) -> bool:
+    def _fetch(
+        self, revision: int, frame: FrameId, item: FileRecord, target: Path, progress: Progress, *, new: bool
+    ) -> bool:
         """Bring a file here; False if somebody else put one there meanwhile."""
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{secrets.token_hex(8)}.part")
         try:
             source = self._layout.frames(revision, frame[1]) / safe_relative(item.path)
-            self._store.get(source, part, sha256=item.sha256)
+            self._store.get(source, part, sha256=item.sha256, progress=progress)
             if not new:
                 replace(part, target)
             elif not _rename_new(part, target):

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from .errors import FrameNotLandedError, HashMismatchError, NotFoundError, SchemaError
 from .events import CancelToken, FrameDone, Listener, Note, ignore
+from .job import FrameRecord
 from .landed import Landing
 from .landing_ledger import LandedFrame
 from .parallel import for_each
 from .stores import Store
 from .tracking import FrameKey, JobTracker, Published
+from .transfer import TransferMeter
 
 
 class LandingQueue:
@@ -43,45 +45,58 @@ class LandingQueue:
             if known is None or known.revision < found.revision:
                 self._waiting[found.key] = found
 
-    def land(self, landing: Landing, on_event: Listener = ignore) -> dict[FrameKey, Path]:
+    def land(
+        self, landing: Landing, on_event: Listener = ignore, *, cancel: CancelToken | None = None
+    ) -> dict[FrameKey, Path]:
         """Land every frame that waits, in the order of their making; returns where the main files are.
 
         Raises:
             LandingError: The landing folder can't be written; what waits goes on waiting.
             StoreError: The volume can't be read; likewise.
+            Cancelled: `cancel` was set; likewise.
         """
         places: dict[FrameKey, Path] = {}
+        absent: list[Published] = []
+        for found in sorted(self._waiting.values(), key=lambda found: (found.at, found.frame)):
+            known = landing.known(found.revision, found.key)
+            if known is None:
+                absent.append(found)
+            else:
+                places[found.key] = self._landed(found, known, on_event)
+        meter = TransferMeter("download", on_event, files=len(absent), size=None)
 
-        def land_one(found: Published, _stop: CancelToken) -> None:
+        def land_one(found: Published, stop: CancelToken) -> None:
             try:
-                landed = self._land(landing, found)
+                record = self._record(found)
+                progress = meter.progress(record.main.path, stop)
+                landed = landing.land(found.revision, record, progress=progress)
             except (FrameNotLandedError, NotFoundError, HashMismatchError, SchemaError) as problem:
                 self._put_off(found, problem, on_event)
                 return
-            with self._lock:
-                places[found.key] = Path(landed.paths[0])
-                self._tell(found, landed, on_event)
+            meter.finished(record.main.path)
+            places[found.key] = self._landed(found, landed, on_event)
 
-        waiting = sorted(self._waiting.values(), key=lambda found: (found.at, found.frame))
-        for_each(waiting, land_one, workers=self._store.connections)
+        for_each(absent, land_one, workers=self._store.connections, cancel=cancel)
         return places
 
-    def _land(self, landing: Landing, found: Published) -> LandedFrame:
-        known = landing.known(found.revision, found.key)
-        if known is not None:
-            return known
+    def _record(self, found: Published) -> FrameRecord:
         record = self._tracker.record(found)
         if (record.camera, record.frame) != found.key:
             raise SchemaError(f"The record of frame {found.frame} says that it is of frame {record.frame}.")
-        return landing.land(found.revision, record)
+        return record
 
-    def _tell(self, found: Published, landed: LandedFrame, on_event: Listener) -> None:
+    def _landed(self, found: Published, landed: LandedFrame, on_event: Listener) -> Path:
+        """Take a frame off the queue and tell of it."""
         main = landed.paths[0]
-        if found.at >= self._newest:
-            self._newest, self.last_file = found.at, main
-        self._waiting.pop(found.key, None)
-        self.failed.pop(found.key, None)
-        on_event(FrameDone(self._job_id, found.camera, found.frame, main, landed.seconds, landed.device, landed.host))
+        with self._lock:
+            if found.at >= self._newest:
+                self._newest, self.last_file = found.at, main
+            self._waiting.pop(found.key, None)
+            self.failed.pop(found.key, None)
+            on_event(
+                FrameDone(self._job_id, found.camera, found.frame, main, landed.seconds, landed.device, landed.host)
+            )
+        return Path(main)
 
     def _put_off(self, found: Published, problem: Exception, on_event: Listener) -> None:
         """Let a frame wait whose file may only not be seen yet; else give it up."""

@@ -22,20 +22,22 @@ def for_each(
     *,
     workers: int,
     cancel: CancelToken | None = None,
-    both_ends: bool = False,
+    from_end: int = 0,
 ) -> None:
     """Do `work` for every item, several at a time; returns when all is done.
 
     Args:
         work: Gets the item and a token that is set as soon as the work is to end: another item failed, or the caller gave up.
-        both_ends: Every second worker takes from the end of the list: of one that is ordered by size the large ones fill the
-            line while the small ones wait for answers.
+        from_end: So many workers take from the end of the list: of one that is ordered by size the large ones fill the line
+            while the small ones wait for answers.
 
     Raises:
         Cancelled: `cancel` was set before the end.
         Exception: What `work` raised first; the others were ended.
     """
-    crew = _Crew(deque(items), work, workers, both_ends=both_ends)
+    if cancel is not None:
+        cancel.raise_if_cancelled()
+    crew = _Crew(deque(items), work, workers, from_end=from_end)
     crew.start()
     try:
         while crew.is_working(_LOOK_SECONDS):
@@ -53,15 +55,16 @@ def for_each(
 
 class _Crew:
     def __init__(
-        self, waiting: deque[T], work: Callable[[T, CancelToken], None], workers: int, *, both_ends: bool
+        self, waiting: deque[T], work: Callable[[T, CancelToken], None], workers: int, *, from_end: int
     ) -> None:
         self.stop = CancelToken()
         self.error: BaseException | None = None
         self._lock = threading.Lock()
-        takes = (waiting.popleft, waiting.pop if both_ends else waiting.popleft)
         # Daemons: whoever interrupts the program is not held up by a dead line.
         self._threads = [
-            threading.Thread(target=self._run, args=(takes[number % 2], work), daemon=True)
+            threading.Thread(
+                target=self._run, args=(waiting.pop if number < from_end else waiting.popleft, work), daemon=True
+            )
             for number in range(min(workers, len(waiting)))
         ]
 

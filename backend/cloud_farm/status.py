@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import history
 from .engines import Engine, EngineStatus, TaskStatus
-from .events import FrameFailed, FrameStarted, Listener, Progress, StateChanged, ignore
+from .events import CancelToken, FrameFailed, FrameStarted, Listener, Progress, StateChanged, ignore
 from .frame_table import FrameState, FrameTable, Pace
 from .job import JobDocument
 from .landed import Landing
@@ -127,13 +127,19 @@ class StatusReader:
         self._pace = Pace()
         self._running: tuple[RunningFrame, ...] = ()
 
-    def read(self, *, on_event: Listener = ignore, landing: Landing | None = None) -> JobStatus:
-        """Refresh from the volume and the engine, land what is new, and tell what changed."""
+    def read(
+        self, *, on_event: Listener = ignore, landing: Landing | None = None, cancel: CancelToken | None = None
+    ) -> JobStatus:
+        """Refresh from the volume and the engine, land what is new, and tell what changed.
+
+        Raises:
+            Cancelled: `cancel` was set before all had landed.
+        """
         # The engine is asked first: a job that ends in between has its last records on the volume when we look there.
         engine = self._engine.status(self._document.id)
         self._refresh(engine)
         if landing is not None:
-            self._queue.land(landing, on_event)
+            self._queue.land(landing, on_event, cancel=cancel)
         status = self._status(engine, landing)
         self._tell(status, on_event)
         return status

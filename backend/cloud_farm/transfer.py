@@ -19,11 +19,12 @@ class TransferMeter:
 
     Args:
         direction: `upload` or `download`.
+        size: Bytes of all files; None guesses by those that are done.
         pause: Halts every file's progress while it is set.
     """
 
     def __init__(
-        self, direction: str, on_event: Listener, *, files: int, size: int, pause: PauseSwitch | None = None,
+        self, direction: str, on_event: Listener, *, files: int, size: int | None, pause: PauseSwitch | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._direction = direction
@@ -62,11 +63,15 @@ class TransferMeter:
         if at - self._told < _TELL_SECONDS and not now:
             return
         self._told = at
-        rate = self._rate(at)
-        eta = (self._size - self._done) / rate if rate else None
-        self._on_event(
-            Transfer(self._direction, label, self._done, self._size, self._done_files, self._files, rate, eta)
-        )
+        rate, size = self._rate(at), self._whole_size()
+        eta = (size - self._done) / rate if rate and size else None
+        self._on_event(Transfer(self._direction, label, self._done, size, self._done_files, self._files, rate, eta))
+
+    def _whole_size(self) -> int:
+        if self._size is not None:
+            return self._size
+        guess = self._done * self._files // self._done_files if self._done_files else 0
+        return max(guess, self._done if self._done_files else 0)
 
     def _rate(self, at: float) -> float | None:
         since, before = self._samples[0]

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 
 import pytest
-from cloud_farm.errors import LandingError
-from cloud_farm.events import Event, FrameDone, Note
+from cloud_farm.errors import Cancelled, LandingError
+from cloud_farm.events import CancelToken, Event, FrameDone, Note, Transfer
 from cloud_farm.job import parse_job
 from cloud_farm.landed import Landing
 from cloud_farm.status import StatusReader
@@ -119,3 +119,24 @@ def test_a_full_disk_is_told_and_nothing_half_written_is_left(store: FolderStore
         here = {path.name: path.stat().st_size for path in disk.iterdir()}
         assert set(here.values()) <= {40_000} and 1 <= len(here) <= 2
         assert all(name.startswith("shot_") for name in here)
+
+
+def test_a_transfer_is_told_with_a_size_that_is_guessed_by_what_is_done(store: FolderStore, follower: Follower) -> None:
+    for frame in range(1, 21):
+        publish_frame(store, frame)
+    follower.look()
+    last = [event for event in follower.events if isinstance(event, Transfer)][-1]
+    assert (last.direction, last.done_files, last.total_files) == ("download", 20, 20)
+    assert last.done_bytes == last.total_bytes == sum(len(f"frame {n}") for n in range(1, 21))
+
+
+def test_a_cancel_ends_the_landing_and_loses_nothing(store: FolderStore, follower: Follower) -> None:
+    for frame in range(1, 21):
+        publish_frame(store, frame)
+    cancel = CancelToken()
+    cancel.cancel()
+    with pytest.raises(Cancelled):
+        follower.reader.read(on_event=follower.events.append, landing=follower.landing, cancel=cancel)
+    assert follower.landed() == []
+    assert follower.look() == ()
+    assert follower.landed() == list(range(1, 21))

@@ -43,7 +43,7 @@ def test_both_ends_of_the_list_are_worked_on() -> None:
         if len(began) <= 2:
             both.wait(10)
 
-    for_each(range(10), work, workers=2, both_ends=True)
+    for_each(range(10), work, workers=2, from_end=1)
     assert set(began[:2]) == {0, 9}
 
 

@@ -18,7 +18,7 @@ _KNOWN = {
     "url", "user", "password", "ca_file", "client_certificate", "headers", "allow_http", "single_user", "connections",
     "bytes_per_second", "timeout_s",
 }  # fmt: skip
-_CONNECTIONS = 16
+_CONNECTIONS = 20
 """Small files wait for answers: at 20 ms, with three requests each, so many bring 10,000 of them there in under a minute."""
 
 
