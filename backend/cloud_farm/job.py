@@ -135,7 +135,7 @@ class PackedFile:
         source: Where its bytes are on this computer; not part of the JSON form.
         size: Bytes.
         mode: Permission bits.
-        parts: Hashes of its pieces, for files that are sent in pieces.
+        parts: What is sent in its place: a recipe, then the pieces (`delta.py`); of an uncompressed .blend.
     """
 
     path: str
@@ -143,7 +143,7 @@ class PackedFile:
     size: int
     sha256: str
     mode: int = 0o644
-    parts: tuple[str, ...] = ()
+    parts: tuple[Asset, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest entry."""
@@ -153,11 +153,11 @@ class PackedFile:
             "sha256": self.sha256,
             "mode": self.mode,
         }
-        return {**entry, "parts": list(self.parts)} if self.parts else entry
+        return {**entry, "parts": [part.sha256 for part in self.parts]} if self.parts else entry
 
     def assets(self) -> tuple[Asset, ...]:
         """Return what the volume needs for it."""
-        return (Asset(self.sha256, self.size, self.path, self.source),)
+        return self.parts or (Asset(self.sha256, self.size, self.path, self.source),)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from .blend_file import written_by
 from .blender import BlenderInfo, Launcher, find_blender, probe
+from .delta import SMALLEST
 from .errors import InvalidJobError
 from .events import FindingFound, Listener, Stage, ignore
 from .job import Finding, JobPack, RenderJob, new_job_id
@@ -23,6 +24,7 @@ from .landing import landing_folder
 from .packing import pack
 from .plan import RenderPlan, Toolchain, plan
 from .profile import FarmProfile
+from .stores import STORES
 
 _SCRIPTS = Path(__file__).parent / "inside_blender"
 _DEVICE_ORDER = ("OPTIX", "CUDA", "HIP", "ONEAPI", "METAL")
@@ -84,12 +86,14 @@ def prepared(
     scene_file: Path,
     allow_scripts: bool = False,
     project: Path | None = None,
+    pieces_from: int | None = None,
     on_event: Listener = ignore,
 ) -> Iterator[Prepared]:
     """Pack and plan a job. What packing had to rewrite lives only inside the `with` block.
 
     Args:
         scene_file: The .blend on this computer (for `on_volume` jobs the local mirror of it).
+        pieces_from: .blend files of so many bytes on are sent in pieces; None: as suits the farm's store.
 
     Raises:
         InvalidJobError: An error finding; nothing was sent.
@@ -108,6 +112,7 @@ def prepared(
             workdir=Path(workdir),
             project=project,
             allowed_missing=job.allowed_missing,
+            pieces_from=_pieces_from(profile) if pieces_from is None else pieces_from,
             on_event=on_event,
         )
         if allow_scripts:
@@ -124,6 +129,11 @@ def prepared(
         for finding in result.findings:
             on_event(FindingFound(**to_json(finding)))
         yield result
+
+
+def _pieces_from(profile: FarmProfile) -> int | None:
+    """Return from which size on pieces pay: over a line; a folder would have to copy what it can link."""
+    return SMALLEST if STORES[profile.store].is_far else None
 
 
 def refuse_errors(findings: tuple[Finding, ...]) -> None:

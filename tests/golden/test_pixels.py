@@ -143,9 +143,11 @@ bpy.ops.wm.save_as_mainfile(filepath=target)
 """
 
 
-@pytest.mark.parametrize(("variant", "steps"), [("steady", 0), ("as it is", 2)])
-def test_demo_scene_frame_by_frame(tmp_path: Path, variant: str, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No override on our side: frames out of order and apart, two workers.
+@pytest.mark.parametrize(("variant", "steps", "in_pieces"), [("steady", 0, True), ("as it is", 2, False)])
+def test_demo_scene_frame_by_frame(
+    tmp_path: Path, variant: str, steps: int, in_pieces: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No override on our side: frames out of order and apart, two workers; the scene sent whole, or in pieces.
 
     Plain Blender's own two renders of this scene differ in single pixels by one step: its denoiser and its BVH depend on
     how threads happen to run. With one thread and no denoiser it equals itself, and so do we.
@@ -157,7 +159,10 @@ def test_demo_scene_frame_by_frame(tmp_path: Path, variant: str, steps: int, mon
     reference = tmp_path / "reference"
     run_in_blender(_HERE / "reference_render.py", str(small), str(reference / "f_####"), "3", "17", "24")
     monkeypatch.setattr("cloud_farm.engines.local.usable_cores", lambda: 2)  # one thread for each of two workers
+    monkeypatch.setattr("cloud_farm.submission._pieces_from", lambda _profile: 0 if in_pieces else None)
     ours = render_by_farm(tmp_path, small, frames="24,3,17", chunk_size=2)
+    [job_json] = (tmp_path / "volume" / "cloud-farm" / "jobs").glob("*/job.json")
+    assert ('"parts"' in job_json.read_text()) == in_pieces
     assert_equal_folders(ours, reference, 3, steps=steps)
 
 

@@ -157,16 +157,21 @@ class Store(Protocol):
 
 
 class StoreKind(NamedTuple):
-    """A registered store: what people read, and where it is made."""
+    """A registered store: what people read, and where it is made.
+
+    Attributes:
+        is_far: Bytes go over a line, so sending fewer pays; else copying once pays.
+    """
 
     label: str
     description: str
     module: str
+    is_far: bool
 
 
 STORES: dict[str, StoreKind] = {
-    "folder": StoreKind("Folder", "a folder of this computer or a mounted share", "folder"),
-    "filebrowser": StoreKind("FileBrowser", "the web door to a cluster's shared volume", "filebrowser"),
+    "folder": StoreKind("Folder", "a folder of this computer or a mounted share", "folder", False),
+    "filebrowser": StoreKind("FileBrowser", "the web door to a cluster's shared volume", "filebrowser", True),
 }
 
 
