@@ -15,6 +15,7 @@ import sys
 import uuid
 from pathlib import Path, PurePosixPath
 
+from cloud_farm.stores import Store
 from store_bench import Bench, bench, curl, random_file, seconds, settle, sha256sum
 
 _GBIT = 125e6
@@ -56,23 +57,23 @@ class Comparison:
 def compare_uploads(made: Bench, source: Path, url: str, runs: int) -> Comparison:
     """Upload in turn with both."""
     found, store, token = Comparison(), made.store(url), f"X-Auth: {made.token()}"
-    root = made.server.root
     for _ in range(runs):
-        name = uuid.uuid4().hex
-        settle()
-        found.ours.append(seconds(lambda name=name: store.put(source, PurePosixPath(f"ours-{name}"))))
-        (root / f"ours-{name}").unlink()
-        settle()
-        raw = seconds(
-            lambda name=name: curl(
-                "-T", str(source), "-X", "POST", "-H", token, "-H", "Expect:", f"{url}/api/resources/{name}.part"
-            )
-        )
-        rest = seconds(lambda name=name: _prove_and_rename(root, source, url, token, name))
-        found.raw.append(raw)
-        found.anchor.append(raw + rest)
-        (root / name).unlink()
+        _upload_in_turn(made.server.root, source, url, store, token, found)
     return found
+
+
+def _upload_in_turn(root: Path, source: Path, url: str, store: Store, token: str, found: Comparison) -> None:
+    name = uuid.uuid4().hex
+    settle()
+    found.ours.append(seconds(lambda: store.put(source, PurePosixPath(f"ours-{name}"))))
+    (root / f"ours-{name}").unlink()
+    settle()
+    target = f"{url}/api/resources/{name}.part"
+    raw = seconds(lambda: curl("-T", str(source), "-X", "POST", "-H", token, "-H", "Expect:", target))
+    rest = seconds(lambda: _prove_and_rename(root, source, url, token, name))
+    found.raw.append(raw)
+    found.anchor.append(raw + rest)
+    (root / name).unlink()
 
 
 def _prove_and_rename(root: Path, source: Path, url: str, token: str, name: str) -> None:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from bench_plan import JOB, make_plan
+from bench_plan import JOB, make_plan, profile_of
 from cloud_farm.assets import Asset
 from cloud_farm.delivery import Delivery
 from cloud_farm.layout import JobLayout
@@ -94,7 +94,7 @@ def compare_small_files(made: Bench, count: int) -> None:
 def fill(root: Path, frames: int) -> None:
     """Lay out a job with all but one of its frames recorded, as renderers leave it."""
     layout = JobLayout(JOB)
-    _write(root / layout.plan(1), make_plan(frames + 1).content)
+    _write(root / layout.plan(1), make_plan(frames + 1, profile_of(root)).content)
     for frame in range(1, frames + 1):
         _record(root, frame)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import multiprocessing
 import os
 import platform
@@ -153,9 +154,8 @@ def settle() -> None:
 @contextlib.contextmanager
 def bench(folder: Path | None = None) -> Iterator[Bench]:
     """Yield a server in a folder that is removed afterwards, and say which machine this is."""
-    print(
-        f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}, requests {requests.__version__}"
-    )
+    version = importlib.metadata.version("requests")
+    print(f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}, requests {version}")
     with tempfile.TemporaryDirectory(dir=folder) as name:
         os.environ["CLOUD_FARM_HOME"] = str(Path(name) / "home")
         os.environ["NO_PROXY"] = "*"
