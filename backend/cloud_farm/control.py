@@ -50,6 +50,7 @@ class JobControl:
             return
         if status.state not in ("queued", "rendering"):
             raise InvalidJobError(f"Job {self._job_id} is {status.state}; only a job that runs can be paused.")
+        self._require_schema()
         history.append_event(self._store, self._job_id, history.PAUSED)
         self._store.put(b"paused\n", self._layout.stop)
         self._engine.pause(self._job_id)
@@ -64,6 +65,7 @@ class JobControl:
             over = status.state in ("failed", "cancelled")
             hint = f" Render what is missing with: cloud-farm retry {self._job_id}" if over else ""
             raise InvalidJobError(f"Job {self._job_id} is {status.state}; only a paused job can be resumed.{hint}")
+        self._require_schema()
         stored = self._stored_plan()
         self._clear_stop()
         history.append_event(self._store, self._job_id, history.RESUMED)
@@ -82,6 +84,7 @@ class JobControl:
                 f"Job {self._job_id} has all its {status.frames_total} frames."
                 f" To render some again: cloud-farm retry {self._job_id} --frames … --force"
             )
+        self._require_schema()
         stored = self._stored_plan()
         self._clear_stop()
         # What failed before counts no more: the markers hold the count of tries.
@@ -100,6 +103,7 @@ class JobControl:
             InvalidJobError: An override that needs a new pack, or frames that the job does not have.
         """
         self._require_still()
+        self._require_schema()
         self._check_overrides(overrides)
         submitted = history.revisions(self._history())
         revision = self._next_revision(submitted)
@@ -120,7 +124,6 @@ class JobControl:
         return max([*submitted, *(int(name) for name in names if name.isdigit())], default=0) + 1
 
     def _check_overrides(self, overrides: Mapping[str, Any]) -> None:
-        require_schema({"schema": self._document.schema}, SCHEMA, where=str(self._layout.job_json))
         for key in overrides:
             if key not in OVERRIDES:
                 raise InvalidJobError(
@@ -139,6 +142,10 @@ class JobControl:
                 " Submit the scene again for more frames."
             )
         return frames
+
+    def _require_schema(self) -> None:
+        """Refuse a job of a newer version; it can be cancelled all the same."""
+        require_schema({"schema": self._document.schema}, SCHEMA, where=str(self._layout.job_json))
 
     def _require_still(self) -> None:
         if self._engine.status(self._job_id).running:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cloud_farm.control import JobControl
-from cloud_farm.errors import InvalidJobError, JobBusyError
+from cloud_farm.errors import InvalidJobError, JobBusyError, SchemaError
 from cloud_farm.frames import FrameRange
 from cloud_farm.history import read_history, revisions
 from cloud_farm.job import parse_job
@@ -107,3 +107,24 @@ def test_going_on_with_another_blender_is_refused_and_changes_nothing(
     assert other.new_revision(None, {}) == 2
     assert json.loads(store.read(LAYOUT.plan(2)))["blender"] == "5.0"
     assert store.stat(LAYOUT.stop) is None
+
+
+def test_a_job_of_a_newer_version_is_only_cancelled(
+    store: InterruptedStore, engine: StillEngine, tmp_path: Path
+) -> None:
+    newer = {**json.loads(store.read(LAYOUT.job_json)), "schema": 2}
+    store.put(json.dumps(newer).encode(), LAYOUT.job_json)
+    found = control(store, engine, tmp_path)
+    acts: list[Callable[[], object]] = [
+        lambda: found.pause(make_status(24, state="rendering")),
+        lambda: found.resume(make_status(24, state="paused")),
+        lambda: found.retry_missing(make_status(24, state="failed")),
+        lambda: found.new_revision(None, {}),
+    ]
+    for act in acts:
+        with pytest.raises(SchemaError, match="newer Cloud Farm"):
+            act()
+    assert [event.kind for event in read_history(store, JOB_ID)] == ["submitted"]
+    found.cancel()
+    assert [event.kind for event in read_history(store, JOB_ID)] == ["submitted", "cancelled"]
+    assert engine.plans == []
