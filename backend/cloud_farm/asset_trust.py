@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,12 +61,23 @@ class AssetTrust:
         """
         if all(self._seen.get(sha) == seen for sha, seen in self._fresh.items()):
             return
+        self._rewrite(self._fresh, forget=())
+
+    def forget(self, hashes: Iterable[str]) -> None:
+        """Trust these assets no more: somebody found them damaged."""
+        forget = set(hashes)
+        self._fresh = {sha: seen for sha, seen in self._fresh.items() if sha not in forget}
+        if forget & self._seen.keys():
+            self._rewrite(self._fresh, forget=forget)
+
+    def _rewrite(self, fresh: Mapping[str, _Seen], *, forget: Collection[str]) -> None:
         lock = FileLock(self._path.with_suffix(".lock"))
         try:
             if not lock.acquire(patience=_PATIENCE_SECONDS):
                 return
             try:
-                self._seen = {**_read(self._path), **self._fresh}
+                kept = {sha: seen for sha, seen in _read(self._path).items() if sha not in forget}
+                self._seen = {**kept, **fresh}
                 _write(self._path, self._seen, self._most)
             finally:
                 lock.release()

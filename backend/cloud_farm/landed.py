@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
+import re
 import secrets
 import stat
 import threading
+import time
 from enum import Enum, auto
 from pathlib import Path
 
@@ -21,6 +24,9 @@ from .stores import Progress, Store, silent
 
 _MOST_SIBLINGS = 9
 _TRIES = 5
+_MARK = "cloud-farm"
+_LEFTOVER = re.compile(rf"\.+{_MARK}-[0-9a-f]{{16}}\.part(\.[0-9a-f]+\.part)?")
+_LEFTOVER_SECONDS = 3600.0
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -51,6 +57,7 @@ class Landing:
         self._created = created
         self._ledger = LandingLedger(job_id)
         self._lock = threading.Lock()
+        self._swept: set[Path] = set()
         self.set_aside: list[Path] = []
 
     def known(self, revision: int, frame: FrameId) -> LandedFrame | None:
@@ -132,7 +139,8 @@ class Landing:
     ) -> bool:
         """Bring a file here; False if somebody else put one there meanwhile."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{secrets.token_hex(8)}.part")
+        self._sweep(target.parent)
+        part = target.with_name(f".{_MARK}-{secrets.token_hex(8)}.part")
         try:
             source = self._layout.frames(revision, frame[1]) / safe_relative(item.path)
             self._store.get(source, part, sha256=item.sha256, progress=progress)
@@ -144,6 +152,18 @@ class Landing:
             part.unlink(missing_ok=True)
         self._ledger.add_file(target, frame, item.sha256)
         return True
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove, once, what a killed program left unfinished in a folder; what is written now is younger."""
+        with self._lock:
+            if folder in self._swept:
+                return
+            self._swept.add(folder)
+        for path in folder.iterdir():
+            if _LEFTOVER.fullmatch(path.name):
+                with contextlib.suppress(OSError):
+                    if time.time() - path.lstat().st_mtime > _LEFTOVER_SECONDS:
+                        path.unlink()
 
     def _note_aside(self, target: Path, number: int) -> None:
         if number:

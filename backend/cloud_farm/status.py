@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from . import history
+from .asset_trust import AssetTrust
 from .engines import Engine, EngineStatus, TaskStatus
 from .events import CancelToken, FrameFailed, FrameStarted, Listener, Progress, StateChanged, ignore
 from .frame_table import FrameState, FrameTable, Pace
@@ -274,9 +275,18 @@ class StatusReader:
         tasks = [task.message for task in engine.tasks if task.message and task.phase in ("failed", "backing_off")]
         return tuple(dict.fromkeys(text for text in (*frames, *self._tracker.reasons, *tasks, message) if text))
 
+    def _doubt_assets(self) -> None:
+        """Have the next submission prove the files that this job could not use, though they look as they always did."""
+        if self._tracker.has_wrong_files:
+            files = self._document.pack.files
+            AssetTrust(self._store.volume).forget(
+                str(sha256) for entry in files for sha256 in (entry.get("sha256"), *(entry.get("parts") or ()))
+            )
+
     def _tell(self, status: JobStatus, on_event: Listener) -> None:
         if status.state != self._state:
             self._state = status.state
+            self._doubt_assets()
             on_event(
                 StateChanged(
                     status.id,

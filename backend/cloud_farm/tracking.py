@@ -22,6 +22,8 @@ from .watching import FolderWatch
 
 _RECORD = re.compile(r"(?P<slug>[a-z0-9-]+)\.(?P<frame>-?\d{6,})\.json")
 
+_CAUSE_HASH = 17
+
 FrameKey = tuple[str | None, int]
 """(camera, frame); camera None leaves the choice to the scene."""
 
@@ -70,7 +72,11 @@ class Revision:
 
 
 class JobTracker:
-    """Follows one job on the volume. `refresh` reads what is new since the last call."""
+    """Follows one job on the volume. `refresh` reads what is new since the last call.
+
+    Attributes:
+        has_wrong_files: An attempt found a file of the job that is not what its hash says.
+    """
 
     def __init__(self, store: Store, job_id: str) -> None:
         self._store = store
@@ -80,6 +86,7 @@ class JobTracker:
         self.wanted: dict[FrameKey, int] = {}
         self.failures: dict[FrameKey, FrameFailure] = {}
         self.reasons: list[str] = []
+        self.has_wrong_files = False
         self._watch = FolderWatch(store)
         self._slugs: dict[str, str | None] = {}
         self._ends: set[str] = set()
@@ -193,6 +200,7 @@ class JobTracker:
         number = int(end.get("revision") or 0)
         chunk = self.revisions[number].by_id.get(str(end.get("chunk"))) if number in self.revisions else None
         final = end.get("exit") == 78
+        self.has_wrong_files = self.has_wrong_files or end.get("cause") == _CAUSE_HASH
         if chunk is None:
             if final and end.get("reason"):
                 self.reasons.append(str(end["reason"]))

@@ -64,6 +64,16 @@ def test_the_memory_is_bounded_and_keeps_what_is_used() -> None:
     assert all(kept.knows(sha(number), entry(number)) for number in (0, *range(100, 150)))
 
 
+def test_what_somebody_found_damaged_is_trusted_no_more() -> None:
+    trust = AssetTrust("volume")
+    for number in range(3):
+        trust.add(sha(number), entry(number))
+    trust.save()
+    AssetTrust("volume").forget([sha(0), sha(1), sha(9)])
+    later = AssetTrust("volume")
+    assert [later.knows(sha(number), entry(number)) for number in range(3)] == [False, False, True]
+
+
 def test_nonsense_in_the_file_is_passed_over() -> None:
     trust = AssetTrust("volume")
     trust.add(sha(1), entry(1))

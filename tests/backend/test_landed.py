@@ -114,6 +114,19 @@ def test_a_full_or_forbidden_folder_is_told_with_what_to_do(volume: FolderStore,
     assert not isinstance(caught.value, FrameNotLandedError)
 
 
+def test_what_a_killed_program_left_unfinished_goes_and_nothing_else(volume: FolderStore, tmp_path: Path) -> None:
+    landing = landing_in(tmp_path / "out", volume)
+    part = ".cloud-farm-0123456789abcdef.part"
+    old = [part, f".{part}.0badcafe.part"]
+    others = [".mine.part", "cloud-farm-0123456789abcdef.part", ".cloud-farm-notes", ".cloud-farm-xyz.part"]
+    for name in (*old, *others, ".cloud-farm-fedcba9876543210.part"):
+        (tmp_path / "out" / name).write_bytes(b"half")
+        os.utime(tmp_path / "out" / name, (1, 1))
+    os.utime(tmp_path / "out" / ".cloud-farm-fedcba9876543210.part")  # another program is at it
+    landing.land(1, publish(volume, 1, {"a.png": b"one"}))
+    assert set(files_in(tmp_path / "out")) == {*others, ".cloud-farm-fedcba9876543210.part", "a.png"}
+
+
 # -- never over something newer -----------------------------------------------------------------------------------------
 
 

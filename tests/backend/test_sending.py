@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import json
 import multiprocessing
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -16,16 +17,18 @@ from cloud_farm.cli_text import paint
 from cloud_farm.errors import JobBusyError, StoreError, StoreFullError
 from cloud_farm.events import Event, FindingFound
 from cloud_farm.farm import Farm, open_farm
-from cloud_farm.job import FileRecord, FrameRecord
+from cloud_farm.job import FileRecord, FrameRecord, parse_job
 from cloud_farm.json_data import to_json
 from cloud_farm.layout import JOBS, TRASH, JobLayout, asset
 from cloud_farm.sending import send
 from cloud_farm.space import frame_bytes
+from cloud_farm.status import StatusReader
 from cloud_farm.stores.folder import FolderStore
 from cloud_farm.submission import own_scripts
 from cloud_farm.upload_lock import is_being_sent, upload_lock
 
 from .prepared_jobs import SCENE, prepare, sha256
+from .volume_job import StillEngine
 
 _SPAWN = multiprocessing.get_context("spawn")
 CONTENTS = {"shot.blend": b"BLENDER shot", "tex/wood.png": b"wood", "tex/same.png": b"wood"}
@@ -114,6 +117,27 @@ def test_a_taken_id_is_refused_and_the_other_job_stays(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="a new id is drawn"):
         send(ready, store)
     assert store.read(layout.job_json) == b"another's"
+
+
+def test_a_disk_that_forgets_in_silence_is_found_out_by_the_job_and_mended_by_the_next(tmp_path: Path) -> None:
+    """Size and time say that nothing happened, so the memory of what was verified is wrong until a job complains."""
+    store, first = FolderStore(tmp_path / "volume"), prepare(tmp_path / "scene", CONTENTS)
+    send(first, store)
+    place = tmp_path / "volume" / asset(sha256(b"wood"))
+    before = place.stat()
+    place.chmod(0o644)
+    place.write_bytes(b"wo0d")
+    os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = prepare(tmp_path / "scene", CONTENTS)
+    assert send(second, store) == ()
+    layout = JobLayout(second.plan.job_id)
+    end = {"schema": 1, "exit": 78, "cause": 17, "reason": "its hash differs", "revision": 1, "chunk": "prepare"}
+    store.put(json.dumps(end).encode(), layout.attempts / "prepare.0badcafe.end.json")
+    document = parse_job(store.read(layout.job_json), where="job.json")
+    status = StatusReader(store, StillEngine(), document, landing=tmp_path).read()
+    assert status.state == "failed" and "its hash differs" in status.messages[0]
+    assert [found.code for found in send(prepare(tmp_path / "scene", CONTENTS), store)] == ["asset_corrupted"]
+    assert place.read_bytes() == b"wood"
 
 
 # -- interrupted --------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from typing import IO, NamedTuple
 
 from ..errors import StoreError
 
+PART = ".part"
+_LONGEST_NAME = 255
 _BLOCK = 1 << 20
 _FICLONE = 0x40049409
 
@@ -63,6 +66,13 @@ def copy_hashed(source: CopySource, sink: IO[bytes], progress: Callable[[int], N
     sink.flush()
     os.fsync(sink.fileno())
     return found
+
+
+def part_beside(target: Path) -> Path:
+    """Return a new name for the unfinished file; as telling as the longest name of the file system allows."""
+    tail = f".{secrets.token_hex(4)}{PART}"
+    head = os.fsencode(target.name)[: _LONGEST_NAME - len(tail) - 1].decode("utf-8", "ignore")
+    return target.with_name(f".{head}{tail}")
 
 
 def create_exclusive(part: Path, target: Path, mode: int) -> bool:

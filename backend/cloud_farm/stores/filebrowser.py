@@ -15,6 +15,7 @@ from ..layout import ASSETS, TRASH
 from ..platform import replace
 from ..profile import FarmProfile
 from . import Progress, StoreDescription, StoreEntry, Tail, silent
+from .file_copy import part_beside
 from .filebrowser_connection import Connection, Refused, quoted
 from .filebrowser_delivery import deliver
 from .filebrowser_download import Download, missing, read_range, read_tail
@@ -128,7 +129,7 @@ class FileBrowserStore:
     def get(self, path: PurePosixPath, target: Path, *, sha256: str | None = None, progress: Progress = silent) -> None:
         """Copy a file to this computer: a part beside `target`, verified, renamed over it."""
         place = self._place(path)
-        part = target.with_name(f".{secrets.token_hex(8)}{PART}")
+        part = part_beside(target)
         try:
             with open(part, "x+b") as sink:
                 found = Download(self._connection, place, sink, limit=self._limit, progress=progress).run()

@@ -18,11 +18,9 @@ from ..layout import ASSETS
 from ..platform import replace
 from ..profile import FarmProfile
 from . import Progress, StoreDescription, StoreEntry, Tail, silent
-from .file_copy import CopySource, copy_hashed, create_exclusive, hash_stream, source_of
+from .file_copy import PART, CopySource, copy_hashed, create_exclusive, hash_stream, part_beside, source_of
 from .trash import trash_entry, trash_place
 
-_PART = ".part"
-_LONGEST_NAME = 255
 _CLOCK_SECONDS = 60.0
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 _FULL = "Free some space: cloud-farm delete --older-than 30d"
@@ -70,7 +68,7 @@ class FolderStore:
         """List a folder in order of names; an absent one is empty, unfinished files are only shown if asked for."""
         try:
             with self._errors(folder), os.scandir(self._path(folder)) as entries:
-                shown = [Path(item.path) for item in entries if unfinished or not item.name.endswith(_PART)]
+                shown = [Path(item.path) for item in entries if unfinished or not item.name.endswith(PART)]
                 found = [self._entry(place) for place in shown]
         except NotFoundError:
             return ()
@@ -83,7 +81,7 @@ class FolderStore:
                 names = [child.name for child in self._path(folder).iterdir()]
         except NotFoundError:
             return ()
-        return tuple(name for name in names if name.endswith(ending) and not name.endswith(_PART))
+        return tuple(name for name in names if name.endswith(ending) and not name.endswith(PART))
 
     def walk(self, folder: PurePosixPath) -> Iterator[tuple[PurePosixPath, StoreEntry]]:
         """Yield all that lies below a folder; links are not followed."""
@@ -144,7 +142,7 @@ class FolderStore:
         """
         with self._errors(path):
             source = open(self._path(path), "rb")  # noqa: SIM115 - closed below; only its errors are the volume's
-        part = _part_beside(target)
+        part = part_beside(target)
         try:
             with source, open(part, "x+b") as sink:
                 found = copy_hashed(CopySource(source, str(path)), sink, progress)
@@ -167,7 +165,7 @@ class FolderStore:
                 return False
         with source_of(source) as reader, self._errors(path):
             self._make_folder(target.parent)
-            part = _part_beside(target)
+            part = part_beside(target)
             try:
                 self._write_part(reader, part, sha256, progress)
                 return self._publish(part, target, if_absent=if_absent, read_only=ASSETS in path.parents)
@@ -187,7 +185,7 @@ class FolderStore:
             self._make_folder(goal.parent)
             if os.path.lexists(goal):
                 raise taken
-            between = _part_beside(place)
+            between = part_beside(place)
             os.rename(place, between)
             try:
                 self._rename(between, goal)
@@ -316,7 +314,7 @@ class FolderStore:
 
     def _clock_offset(self) -> float:
         """Compare the volume's clock with ours by a file that is made now; 0 where none can be made."""
-        probe = self._root / f".clock-{secrets.token_hex(4)}{_PART}"
+        probe = self._root / f".clock-{secrets.token_hex(4)}{PART}"
         try:
             handle = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError:
@@ -350,10 +348,3 @@ def _remove_tree(folder: Path) -> None:
         for below in folder.rglob("*"):
             below.chmod(0o666)
     shutil.rmtree(folder)
-
-
-def _part_beside(target: Path) -> Path:
-    """Return a new name for the unfinished file; as telling as the longest name of the file system allows."""
-    tail = f".{secrets.token_hex(4)}{_PART}"
-    head = os.fsencode(target.name)[: _LONGEST_NAME - len(tail) - 1].decode("utf-8", "ignore")
-    return target.with_name(f".{head}{tail}")
