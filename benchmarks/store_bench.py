@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -120,14 +120,18 @@ class Bench:
         return answer.text
 
 
-def curl(*words: str) -> None:
+def curl(*words: str, output: Path = Path(os.devnull)) -> None:
     """Run curl; an answer that is an error ends the benchmark."""
-    subprocess.run(["curl", "-sS", "--fail", "--noproxy", "*", "-o", os.devnull, *words], check=True)
+    subprocess.run(["curl", "-sS", "--fail", "--noproxy", "*", "-o", str(output), *words], check=True)
 
 
-def sha256sum(path: Path) -> str:
-    """Hash a file by the tool that everybody has."""
-    return subprocess.run(["sha256sum", str(path)], check=True, capture_output=True, text=True).stdout.split()[0]
+HASHERS = (("sha256sum",), ("openssl", "dgst", "-sha256", "-r"))
+"""Tools that everybody has; OpenSSL uses the processor's instructions for it."""
+
+
+def sha256(tool: Sequence[str], path: Path) -> str:
+    """Hash a file by one of the `HASHERS`."""
+    return subprocess.run([*tool, str(path)], check=True, capture_output=True, text=True).stdout.split()[0]
 
 
 def seconds(action: Callable[[], object]) -> float:
