@@ -15,6 +15,7 @@ from .control import JobControl
 from .engines import Engine, open_engine
 from .errors import InvalidJobError, JobBusyError, JobNotFoundError, NotFoundError, StoreError
 from .events import CancelToken, Listener, PauseSwitch, Stage, counted, ignore
+from .following import look_patiently
 from .frames import FrameRange
 from .job import Finding, JobDocument, RenderJob, parse_job
 from .job_logs import JobLogs
@@ -208,13 +209,14 @@ class Farm:
             poll_seconds: Between two looks; None takes what pays with this farm's store.
 
         Raises:
+            StoreUnreachableError: For many minutes; the job goes on.
             Cancelled: `cancel` was set; the job goes on.
         """
         cancel = cancel or CancelToken()
         landing = self._landing(job_id, target) if land else None
         reader = self._reader(job_id)
         while True:
-            status = reader.read(on_event=on_event, landing=landing, cancel=cancel)
+            status = look_patiently(reader, on_event=on_event, landing=landing, cancel=cancel)
             if on_status is not None:
                 on_status(status)
             if status.is_final and not (land and reader.is_landing):

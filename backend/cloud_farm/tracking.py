@@ -89,6 +89,8 @@ class JobTracker:
         self.has_wrong_files = False
         self._watch = FolderWatch(store)
         self._slugs: dict[str, str | None] = {}
+        self._fresh: list[Published] = []
+        self._unread: dict[str, tuple[float, float]] = {}
         self._ends: set[str] = set()
         self._since = 0.0
         self._open_attempts: set[str] = set()
@@ -110,9 +112,11 @@ class JobTracker:
         for number in revisions:
             if number not in self.revisions:
                 self._add_revision(number)
-        fresh = [found for number in revisions for found in self._new_records(number, at_once=at_once)]
+        for number in revisions:
+            self._find_records(number, at_once=at_once)
         self._read_attempts(at_once=at_once)
-        return tuple(fresh)
+        fresh, self._fresh = self._fresh, []
+        return tuple(sorted(fresh, key=lambda found: found.at))
 
     def record(self, found: Published) -> FrameRecord:
         """Read a record whole."""
@@ -149,15 +153,14 @@ class JobTracker:
                     self.wanted[key] = number
                     self.failures.pop(key, None)
 
-    def _new_records(self, number: int, *, at_once: bool) -> list[Published]:
-        fresh = []
+    def _find_records(self, number: int, *, at_once: bool) -> None:
+        """Find what is new; it is kept until a whole refresh could tell of it."""
         for block, changed_at in self._watch.changed(self.layout.records(number), at_once=at_once).items():
             for name, at in self._watch.look(block, changed_at, ending=".json").items():
                 found = self._published(number, name, at)
                 if found is not None and (number, found.key) not in self.published:
                     self.published[number, found.key] = found
-                    fresh.append(found)
-        return sorted(fresh, key=lambda found: found.at)
+                    self._fresh.append(found)
 
     def _published(self, number: int, name: str, at: float) -> Published | None:
         match = _RECORD.fullmatch(name)
@@ -168,16 +171,17 @@ class JobTracker:
     def _read_attempts(self, *, at_once: bool) -> None:
         folder = self.layout.attempts
         changed_at = self._watch.changed(self.layout.folder, at_once=at_once).get(folder)
-        if changed_at is None:
-            return
-        names = self._watch.look(folder, changed_at, ending=".json")
-        ends = {name.removesuffix(".end.json"): at for name, at in names.items() if name.endswith(".end.json")}
-        starts = {name.removesuffix(".start.json") for name in names if name.endswith(".start.json")}
-        for attempt in sorted(ends.keys() - self._ends, key=lambda name: ends[name]):
-            if not self._is_whole(attempt) and self._ended_at(attempt, ends[attempt], changed_at) >= self._since:
+        if changed_at is not None:
+            names = self._watch.look(folder, changed_at, ending=".json")
+            listed = {name.removesuffix(".end.json"): at for name, at in names.items() if name.endswith(".end.json")}
+            starts = {name.removesuffix(".start.json") for name in names if name.endswith(".start.json")}
+            self._unread = {attempt: (at, changed_at) for attempt, at in listed.items() if attempt not in self._ends}
+            self._open_attempts = starts - listed.keys()
+        for attempt, (at, changed_at) in sorted(self._unread.items(), key=lambda item: item[1]):
+            if not self._is_whole(attempt) and self._ended_at(attempt, at, changed_at) >= self._since:
                 self._read_end(attempt)
-        self._ends |= ends.keys()
-        self._open_attempts = starts - ends.keys()
+            self._ends.add(attempt)
+            del self._unread[attempt]
 
     def _is_whole(self, attempt: str) -> bool:
         """Tell whether every frame of the attempt's chunk is there: then nobody asks how it ended."""
