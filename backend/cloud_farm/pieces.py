@@ -87,7 +87,8 @@ class PieceContent:
             content = read_piece(self.file.path(), self.piece)
         except (PackingError, OSError, EOFError) as error:
             raise StoreError(
-                f"{self.file.source} can't be read any more ({error}). Submit again when nothing writes to it."
+                f"{self.file.source} can't be read any more ({error}). Is it still there, and is there room for temporary files?"
+                " Then submit again."
             ) from error
         if hashlib.sha256(content).hexdigest() != self.stored.plain:
             raise HashMismatchError(

@@ -250,6 +250,14 @@ def test_a_scene_that_changed_before_it_was_sent_is_refused(place: Path) -> None
         entry.parts[-1].content()
 
 
+def test_where_there_is_no_room_to_unpack_the_file_is_sent_whole(place: Path) -> None:
+    path, _ = make_scene(place, "zstd")
+    shutil.rmtree(place / "work")
+    (place / "work").symlink_to("/proc/self")  # a folder that takes no files, not even from root
+    [entry] = pack(place, path)
+    assert (entry.parts, entry.sha256) == ((), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
 def test_an_absent_file_is_named(place: Path) -> None:
     with pytest.raises(PackingError, match=r"nope\.png can't be read"):
         pack(place, *SETTLED, place / "nope.png")
