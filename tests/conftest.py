@@ -12,6 +12,17 @@ import pytest
 
 _ALLOWED = Path(__file__).parent / "allowed_skips.txt"
 STRICT = "CLOUD_FARM_STRICT_SKIPS"
+CLUSTER = "CLOUD_FARM_CLUSTER"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what must be asked for."""
+    parser.addoption(
+        "--cluster",
+        action="store_true",
+        default=bool(os.environ.get(CLUSTER)),
+        help=f"run the tests that need a Kubernetes of their own, as {CLUSTER}=1 does",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

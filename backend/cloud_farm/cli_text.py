@@ -49,6 +49,7 @@ class Glyphs:
     bar: str
     rest: str
     worker: str
+    dot: str
     ellipsis: str
     spinner: str
 
@@ -57,8 +58,8 @@ class Glyphs:
         return str(getattr(self, state))
 
 
-UNICODE = Glyphs("█", "▒", "·", "✗", "▄", "━", "─", "▸", "…", "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
-ASCII = Glyphs("#", ">", ".", "x", "=", "=", "-", ">", "...", "|/-\\")
+UNICODE = Glyphs("█", "▒", "·", "✗", "▄", "━", "─", "▸", "·", "…", "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
+ASCII = Glyphs("#", ">", ".", "x", "=", "=", "-", ">", "-", "...", "|/-\\")
 
 
 def glyphs_for(stream: IO[str]) -> Glyphs:

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import os
-import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -16,8 +15,6 @@ from typing import IO, NamedTuple
 
 from ..errors import StoreError
 
-PART = ".part"
-_LONGEST_NAME = 255
 _BLOCK = 1 << 20
 _FICLONE = 0x40049409
 
@@ -59,20 +56,13 @@ def copy_hashed(source: CopySource, sink: IO[bytes], progress: Callable[[int], N
     """
     if _clone(source.stream, sink):
         sink.seek(0)
-        found = hash_stream(sink)
+        found = _hash(sink)
         progress(sink.tell())
     else:
         found = _copy(source, sink, progress)
     sink.flush()
     os.fsync(sink.fileno())
     return found
-
-
-def part_beside(target: Path) -> Path:
-    """Return a new name for the unfinished file; as telling as the longest name of the file system allows."""
-    tail = f".{secrets.token_hex(4)}{PART}"
-    head = os.fsencode(target.name)[: _LONGEST_NAME - len(tail) - 1].decode("utf-8", "ignore")
-    return target.with_name(f".{head}{tail}")
 
 
 def create_exclusive(part: Path, target: Path, mode: int) -> bool:
@@ -111,8 +101,7 @@ def _copy(source: CopySource, sink: IO[bytes], progress: Callable[[int], None]) 
         progress(len(block))
 
 
-def hash_stream(stream: IO[bytes]) -> str:
-    """Hash the rest of an open file."""
+def _hash(stream: IO[bytes]) -> str:
     digest = hashlib.sha256()
     while block := stream.read(_BLOCK):
         digest.update(block)

@@ -1,0 +1,5 @@
+module cloud-farm-tests
+
+go 1.25.7
+
+require github.com/argoproj/argo-workflows/v3 v3.7.14
