@@ -26,7 +26,7 @@ def milliseconds(command: list[str], environment: dict[str, str], runs: int) -> 
 
 
 def main() -> None:
-    """Print minimum, median, maximum and the difference to the anchor."""
+    """Print minimum, median and maximum of each command, and its ratio to the anchor."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=9)
     runs = parser.parse_args().runs

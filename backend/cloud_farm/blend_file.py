@@ -48,7 +48,7 @@ def read_header(path: Path) -> BlendHeader:
     try:
         with open(path, "rb") as stream:
             compression = _compression(stream.read(4))
-        with _plain(path, compression) as plain:
+        with open_plain(path, compression) as plain:
             head = plain.read(32)
     except OSError as error:
         raise PackingError(f"{path} can't be read: {error.strerror or error}.") from error
@@ -81,7 +81,7 @@ def check_whole(path: Path, header: BlendHeader) -> None:
                 stream.seek(max(0, path.stat().st_size - _TAIL))
                 tail = stream.read()
         else:
-            with _plain(path, header.compression) as plain:
+            with open_plain(path, header.compression) as plain:
                 while block := plain.read(_BLOCK):
                     tail = (tail + block)[-_TAIL:]
     except (OSError, EOFError, zlib.error) as error:
@@ -103,7 +103,7 @@ def _compression(first: bytes) -> str:
 
 
 @contextmanager
-def _plain(path: Path, compression: str) -> Iterator[IO[bytes]]:
+def open_plain(path: Path, compression: str) -> Iterator[IO[bytes]]:
     """Open a file for reading its uncompressed bytes."""
     if compression == "gzip":
         with gzip.open(path, "rb") as stream:

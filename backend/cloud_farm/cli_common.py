@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from .errors import Cancelled, CloudFarmError
-from .events import CancelToken, Event, counted
+from .events import CancelToken, Event, Listener, counted
 from .options import FRONT_OPTIONS, JOB_OPTIONS, Option
 
 if TYPE_CHECKING:
@@ -99,6 +99,14 @@ def print_json(data: Mapping[str, Any]) -> None:
     click.echo(json.dumps(data, default=str))
 
 
+def tell(event: str, text: str, *, as_json: bool, **data: Any) -> None:
+    """Say what was done: a sentence, or an event for programs."""
+    if as_json:
+        print_json({"event": event, **data})
+    else:
+        click.echo(text)
+
+
 def is_terminal() -> bool:
     """Tell whether stdout is a terminal that a live view can use."""
     from .cli_text import is_terminal as understands_cursor
@@ -124,6 +132,32 @@ def interruptible() -> Iterator[CancelToken]:
         yield token
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def steps_listener(*, as_json: bool) -> Listener:
+    """Tell the steps of something long by plain lines, or by one JSON object a line."""
+    from .cli_text import clean
+
+    def listen(event: Event) -> None:
+        if as_json:
+            print_json(event.to_json())
+        elif event.kind in ("finding", "note") or (
+            event.kind == "stage" and event.to_json()["stage"] in ("building", "uploading", "submitting")
+        ):
+            line = plain_event(event)
+            if line:
+                click.echo(clean(line))
+
+    return listen
+
+
+def steps_view(*, as_json: bool) -> AbstractContextManager[Listener]:
+    """Show the steps of something long in the way that fits the output."""
+    if as_json or not is_terminal():
+        return nullcontext(steps_listener(as_json=as_json))
+    from .cli_view import StepView
+
+    return StepView()
 
 
 def follow_job(farm: Farm, job_id: str, *, as_json: bool, land: bool = True, target: Path | None = None) -> int:
@@ -159,7 +193,8 @@ def finish(status: JobStatus, *, as_json: bool, live: bool = False) -> int:
             }
         )
     elif status.state == "done":
-        click.echo(clean(f"Done: {counted(status.frames_total, 'frame')} in {status.landing}"))
+        here = status.frames_total - len(status.not_landed)
+        click.echo(clean(f"Done: {counted(here, 'frame')} in {status.landing}"))
     elif not live:
         click.echo(
             f"Job {status.id} is {status.state}: {status.frames_done} of {status.frames_total} frames are in {status.landing}",
@@ -167,9 +202,11 @@ def finish(status: JobStatus, *, as_json: bool, live: bool = False) -> int:
         )
         for line in (*status.messages[:10], *advice(status)):
             click.echo(f"  {clean(line)}", err=True)
+    for reason in status.not_landed[:10]:
+        click.echo(clean(f"Not landed: {reason}"), err=True)
     for path in status.set_aside[:5]:
         click.echo(clean(f"Not overwritten, because what was there is newer; put beside it: {path}"), err=True)
-    return 0 if status.state in ("done", "paused") else 1
+    return 0 if status.state in ("done", "paused") and not status.not_landed else 1
 
 
 def plain_event(event: Event) -> str:

@@ -7,19 +7,18 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from .cli_common import complete_job, follow_job, front_options, get_farm, interruptible, plain_event, print_json
+from .cli_common import complete_job, follow_job, front_options, get_farm, interruptible, print_json, steps_view, tell
 from .cli_picture import STATE_STYLES, Canvas, draw, status_data
 from .cli_text import Line, Span, clean, columns, echo_lines, glyphs_for
 from .errors import Cancelled
-from .events import counted
+from .events import Stage, counted
 from .json_data import to_json
 
 if TYPE_CHECKING:
-    from .farm import Farm
     from .movie import Movie
     from .status import JobStatus, JobSummary
 
@@ -29,15 +28,16 @@ _MANY_LINES = 500
 
 @click.command()
 @front_options("farm", "json")
-def jobs(farm: str | None, json: bool) -> int:
+@click.option("--tag", "tags", multiple=True, metavar="WORD", help="Only jobs with this tag; give it again for more.")
+def jobs(farm: str | None, json: bool, tags: tuple[str, ...]) -> int:
     """List the jobs of a farm, the newest first."""
-    found = get_farm(farm).jobs()
+    found = [job for job in get_farm(farm).jobs() if set(tags) <= set(job.tags)]
     if json:
         for job in found:
             print_json(to_json(job))
         return 0
     if not found:
-        click.echo("No jobs yet. Start one with: cloud-farm demo")
+        click.echo("No jobs with these tags." if tags else "No jobs yet. Start one with: cloud-farm demo")
     echo_lines(job_table(found), sys.stdout)
     return 0
 
@@ -51,9 +51,10 @@ def job_table(found: Sequence[JobSummary]) -> list[Line]:
 def _job_row(job: JobSummary) -> tuple[Span, ...]:
     failed = f" ({job.frames_failed} failed)" if job.frames_failed else ""
     created = job.created[5:16].replace("T", " ")
+    state = "interrupted" if job.stalled and job.state == "uploading" else job.state
     return (
         Span(job.id),
-        Span(job.state, STATE_STYLES.get(job.state, "rendering")),
+        Span(state, STATE_STYLES.get(state, "rendering")),
         Span(f"{job.frames_done}/{job.frames_total}{failed}"),
         Span(created, "dim"),
         Span(clean(job.owner or job.message), "dim"),
@@ -76,13 +77,15 @@ def status(job: str, farm: str | None, json: bool) -> int:
 
 
 def _origin(found: JobStatus) -> list[Line]:
-    """Say where the job came from and where its frames go."""
+    """Say where the job came from, what was noted about it and where its frames go."""
     created = found.created.replace("T", " ").removesuffix("Z")
-    return [
-        (),
-        (Span(" from   ", "dim"), Span(clean(f"{found.owner} on {found.host}, {created} UTC"))),
-        (Span(" lands  ", "dim"), Span(clean(found.landing))),
-    ]
+    rows = {
+        "from": f"{found.owner} on {found.host}, {created} UTC",
+        "note": found.comment,
+        "tags": ", ".join(found.tags),
+        "lands": found.landing,
+    }
+    return [(), *((Span(f" {name:<7}", "dim"), Span(clean(text))) for name, text in rows.items() if text)]
 
 
 @click.command()
@@ -104,26 +107,17 @@ def logs(job: str, chunk: str | None, farm: str | None, keep: bool) -> int:
     """Print the logs of JOB, or of one CHUNK (or attempt) of it."""
     opened = get_farm(farm)
     job_id = opened.find(job)
-    if keep:
-        return _follow_logs(opened, job_id, chunk)
-    for line in opened.logs(job_id, chunk=chunk):
-        click.echo(line)
-    return 0
-
-
-def _follow_logs(farm: Farm, job_id: str, chunk: str | None) -> int:
-    shown = 0
-    with interruptible() as token:
-        while True:
-            over = farm.status(job_id).is_final
-            lines = list(farm.logs(job_id, chunk=chunk))
-            for line in lines[shown:]:
+    if not keep:
+        for line in opened.logs(job_id, chunk=chunk):
+            click.echo(line)
+        return 0
+    try:
+        with interruptible() as token:
+            for line in opened.follow_logs(job_id, chunk=chunk, cancel=token):
                 click.echo(line)
-            shown = len(lines)
-            if over:
-                return 0
-            if token.wait(1.0):
-                return Cancelled.exit_code
+    except Cancelled as interrupted:
+        return interrupted.exit_code
+    return 0
 
 
 @click.command()
@@ -141,19 +135,16 @@ def fetch(job: str, farm: str | None, json: bool, output: Path | None, encode: b
     """Bring the finished frames of JOB here."""
     opened = get_farm(farm)
     job_id = opened.find(job)
-
-    def listen(event: Any) -> None:
-        if json:
-            print_json(event.to_json())
-        elif event.kind == "note":
-            click.echo(plain_event(event))
-
-    folder, count = opened.fetch(job_id, target=output, on_event=listen)
-    if not json:
-        click.echo(f"{counted(count, 'frame')} in {folder}")
+    with steps_view(as_json=json) as listen:
+        listen(Stage("fetching", f"Looking at {job_id}"))
+        found = opened.fetch(job_id, target=output, on_event=listen)
+    text = clean(f"{counted(found.frames, 'frame')} in {found.folder}")
+    tell("fetched", text, as_json=json, job=job_id, frames=found.frames, folder=str(found.folder))
+    if found.not_landed:
+        return 1  # each was told already
     if encode or movie is not None:
         began = time.monotonic()
-        for made in opened.encode(job_id, folder, target=movie):
+        for made in opened.encode(job_id, found.folder, target=movie):
             _tell_movie(made, time.monotonic() - began, as_json=json)
     return 0
 

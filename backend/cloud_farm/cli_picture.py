@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .cli_strip import draw_strip, legend
 from .cli_text import Glyphs, Line, Span, cells, clean, clock, crop, fit, line_cells, short_path, spread, wrapped
 
 if TYPE_CHECKING:
+    from .running import RunningFrame
     from .status import JobStatus
-    from .tracking import RunningFrame
 
 WIDEST = 120
 NARROWEST = 40
 _PROBLEM_LINES = 5
-STATE_STYLES = {"done": "good", "failed": "bad", "cancelled": "warning", "cancelling": "warning", "paused": "warning"}
+STATE_STYLES = {
+    "done": "good", "failed": "bad", "cancelled": "warning", "cancelling": "warning", "paused": "warning",
+    "interrupted": "bad",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,6 @@ class Canvas:
         width: Cells of the terminal.
         height: Its lines; a live picture never grows beyond them.
         late: Seconds since the status was read: clocks go on between two looks.
-        busy_for: Seconds that each running frame was watched, by (attempt, frame).
         notes: Problems that came up before the job was on the farm.
         live: Somebody watches; says how to leave.
     """
@@ -38,26 +40,47 @@ class Canvas:
     height: int
     glyphs: Glyphs
     late: float = 0.0
-    busy_for: Mapping[tuple[str, int], float] = field(default_factory=dict)
     notes: Sequence[str] = ()
     live: bool = False
 
 
 def draw(status: JobStatus, canvas: Canvas) -> list[Line]:
     """Draw a job: title, figures, strip of frames, what each Blender does, the last file, problems and what to do."""
-    width = max(NARROWEST, min(canvas.width, WIDEST)) - 1
-    head = [*_title(status, width), (), _figures(status, canvas), ()]
-    strip = draw_strip(status.frame_states, width=width - 2, rows=_strip_rows(canvas), glyphs=canvas.glyphs)
-    head += [(Span(" "), *line) for line in strip.lines]
-    if status.frame_states:
-        head.append((Span(" "), *legend(status.frame_states, strip, width=width - 2, glyphs=canvas.glyphs)))
-    tail = _tail(status, canvas, width)
-    room = canvas.height - len(head) - len(tail) - 3
-    worst = _problems(status, canvas, width, most=_PROBLEM_LINES)
-    workers = _workers(status, canvas, width, most=max(1, room - len(worst)))
-    problems = _problems(status, canvas, width, most=max(2, room - len(workers)))
-    lines = [*head, *_block(workers), *_block(problems), *_block(tail)]
-    return [line if line and line[-1].style == "title" else crop(line, width + 1) for line in lines]
+    return Picture(status).lines(canvas)
+
+
+class Picture:
+    """One status, drawn again and again while clocks go on: what depends on every frame is drawn once for each size."""
+
+    def __init__(self, status: JobStatus) -> None:
+        self._status = status
+        self._strips: dict[tuple[int, int], list[Line]] = {}
+
+    def lines(self, canvas: Canvas) -> list[Line]:
+        """Draw it now."""
+        status, width = self._status, max(NARROWEST, min(canvas.width, WIDEST)) - 1
+        head = [*_title(status, width), (), _figures(status, canvas), (), *self._strip(canvas, width - 2)]
+        tail = _tail(status, canvas, width)
+        room = canvas.height - len(head) - len(tail) - 3
+        worst = _problems(status, canvas, width, most=_PROBLEM_LINES)
+        workers = _workers(status, canvas, width, most=max(1, room - len(worst)))
+        problems = _problems(status, canvas, width, most=max(2, room - len(workers)))
+        lines = [*head, *_block(workers), *_block(problems), *_block(tail)]
+        return [line if line and line[-1].style == "title" else crop(line, width + 1) for line in lines]
+
+    def _strip(self, canvas: Canvas, width: int) -> list[Line]:
+        size = (width, _strip_rows(canvas))
+        if size not in self._strips:
+            self._strips = {size: self._draw_strip(canvas, *size)}
+        return self._strips[size]
+
+    def _draw_strip(self, canvas: Canvas, width: int, rows: int) -> list[Line]:
+        frames = self._status.frame_states
+        strip = draw_strip(frames, width=width, rows=rows, glyphs=canvas.glyphs)
+        lines: list[Line] = [(Span(" "), *line) for line in strip.lines]
+        if frames:
+            lines.append((Span(" "), *legend(frames, strip, width=width, glyphs=canvas.glyphs)))
+        return lines
 
 
 def elapsed(status: JobStatus, *, late: float = 0.0) -> float:
@@ -139,7 +162,8 @@ def _figures(status: JobStatus, canvas: Canvas) -> Line:
 
 def _workers(status: JobStatus, canvas: Canvas, width: int, *, most: int) -> list[Line]:
     numbers = max((len(str(item.frame)) for item in status.running), default=1)
-    lines = [_worker(item, canvas, width, numbers) for item in status.running]
+    now = status.read_at + canvas.late
+    lines = [_worker(item, canvas, width, numbers, now) for item in status.running]
     if not status.is_final:
         rendering = {item.chunk for item in status.running}
         lines += [
@@ -155,11 +179,10 @@ def _starting(task: str, canvas: Canvas) -> Line:
     return (Span(f" {canvas.glyphs.worker} ", "rendering"), Span(text, "dim"))
 
 
-def _worker(item: RunningFrame, canvas: Canvas, width: int, numbers: int) -> Line:
+def _worker(item: RunningFrame, canvas: Canvas, width: int, numbers: int, now: float) -> Line:
     camera = f" {fit(clean(item.camera), 14, canvas.glyphs)}" if item.camera else ""
     head = (Span(f" {canvas.glyphs.worker} ", "rendering"), Span(f"frame {item.frame:>{numbers}}{camera}  "))
-    seconds = canvas.busy_for.get((item.attempt, item.frame))
-    clock_text = f"  {clock(seconds):>5}" if seconds is not None else ""
+    clock_text = f"  {clock(now - item.started_at):>5}" if item.started_at is not None else ""
     if item.sample is None or not item.samples:
         return (*head, Span(f"getting ready{clock_text}", "dim"))
     digits = len(str(item.samples))

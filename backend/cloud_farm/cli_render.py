@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +12,19 @@ from .cli_common import (
     follow_job,
     front_options,
     get_farm,
-    is_terminal,
     job_options,
     local_options,
-    plain_event,
     print_json,
+    steps_listener,
+    steps_view,
 )
 from .cli_text import clean
-from .errors import LandingError, UsageError
-from .events import Event, Listener, Stage, Submitted
+from .errors import Cancelled, LandingError, UsageError
+from .events import Event, Stage, Submitted, counted
 from .options import job_from_values
 
 if TYPE_CHECKING:
-    from .farm import Farm
+    from .farm import Farm, Submission
     from .job import RenderJob
     from .submission import Prepared
 
@@ -73,7 +73,7 @@ def demo(folder: Path, wait: bool, **values: Any) -> int:
     scene = folder.absolute() / "demo.blend"
     job = job_from_values(str(scene), values)
     launcher = find_blender(farm.profile.blender or None)
-    with _steps(values) as listen:
+    with steps_view(as_json=values["json"]) as listen:
         listen(Stage("probing", "Looking at this computer's Blender"))
         info = probe(launcher)
         listen(Stage("building", f"Blender {info.version} builds the example scene in {folder}"))
@@ -95,7 +95,9 @@ def plan(scene_file: str | None, on_volume: str | None, **values: Any) -> int:
     """Show what rendering SCENE would do: files, chunks, commands. Nothing is sent."""
     farm = get_farm(values["farm"], blender=values["blender"], workers=values["workers"])
     with farm.prepare(
-        _job(scene_file, on_volume, values), allow_scripts=values["allow_scripts"], on_event=_listener(values)
+        _job(scene_file, on_volume, values),
+        allow_scripts=values["allow_scripts"],
+        on_event=steps_listener(as_json=values["json"]),
     ) as ready:
         show_plan(ready, as_json=values["json"], commands=True)
     return 0
@@ -109,13 +111,13 @@ def plan(scene_file: str | None, on_volume: str | None, **values: Any) -> int:
 def pack(scene_file: str, **values: Any) -> int:
     """List every file that SCENE needs, with size and hash. Nothing is sent."""
     farm = get_farm(values["farm"], blender=values["blender"], workers=values["workers"])
-    with farm.prepare(_job(scene_file, None, values), on_event=_listener(values)) as ready:
+    with farm.prepare(_job(scene_file, None, values), on_event=steps_listener(as_json=values["json"])) as ready:
         if values["json"]:
             print_json(ready.pack.to_json())
             return 0
         for entry in ready.pack.files:
             click.echo(f"{entry.sha256[:12]}  {entry.size:>12,}  {entry.path}")
-        click.echo(f"{len(ready.pack.files)} files, {ready.pack.size:,} bytes")
+        click.echo(f"{counted(len(ready.pack.files), 'file')}, {ready.pack.size:,} bytes")
     return 0
 
 
@@ -123,17 +125,38 @@ def submit_and_follow(farm: Farm, job: RenderJob, values: dict[str, Any], *, wai
     """Submit a job and follow it if wanted; returns the exit code."""
     as_json = bool(values["json"])
     if values["dry_run"]:
-        with farm.prepare(job, allow_scripts=values["allow_scripts"], on_event=_listener(values)) as ready:
+        with farm.prepare(
+            job, allow_scripts=values["allow_scripts"], on_event=steps_listener(as_json=values["json"])
+        ) as ready:
             show_plan(ready, as_json=as_json, commands=False)
         return 0
-    with _steps(values) as listen:
-        made = farm.submit(job, allow_scripts=values["allow_scripts"], on_event=listen)
-        listen(Submitted(made.job_id, made.revision, made.plan.frame_count, len(made.plan.chunks), str(made.landing)))
+    stages: list[str] = []
+    try:
+        made = _submit(farm, job, values, stages)
+    except KeyboardInterrupt:
+        if "submitting" in stages:
+            raise
+        click.echo("Interrupted: nothing renders. What was sent is not sent again by the next try.", err=True)
+        return Cancelled.exit_code
     if wait:
         return follow_job(farm, made.job_id, as_json=as_json)
     if not as_json:
         click.echo(f"Submitted {made.job_id}. Follow it: cloud-farm follow {made.job_id}")
     return 0
+
+
+def _submit(farm: Farm, job: RenderJob, values: dict[str, Any], stages: list[str]) -> Submission:
+    """Submit a job and show its steps; each stage that begins is added to `stages`."""
+    with steps_view(as_json=values["json"]) as show:
+
+        def listen(event: Event) -> None:
+            if isinstance(event, Stage):
+                stages.append(event.stage)
+            show(event)
+
+        made = farm.submit(job, allow_scripts=values["allow_scripts"], on_event=listen)
+        listen(Submitted(made.job_id, made.revision, made.plan.frame_count, len(made.plan.chunks), str(made.landing)))
+        return made
 
 
 def show_plan(ready: Prepared, *, as_json: bool, commands: bool) -> None:
@@ -153,17 +176,19 @@ def show_plan(ready: Prepared, *, as_json: bool, commands: bool) -> None:
         return
     settings = planned.document["settings"]
     click.echo(f"Job      {planned.job_id}")
-    click.echo(f"Scene    {ready.pack.scene}  ({len(ready.pack.files)} files, {ready.pack.size / 2**20:,.1f} MiB)")
+    files = counted(len(ready.pack.files), "file")
+    click.echo(clean(f"Scene    {ready.pack.scene}  ({files}, {ready.pack.size / 2**20:,.1f} MiB)"))
     click.echo(f"Blender  {ready.blender.version}, device {settings['device']}, {planned.workers} at a time")
-    click.echo(f"Frames   {planned.frame_count} in {len(planned.chunks)} chunks, named {settings['template']}")
-    click.echo(f"Landing  {ready.landing}")
+    chunks = counted(len(planned.chunks), "chunk")
+    click.echo(clean(f"Frames   {planned.frame_count:,} in {chunks}, named {settings['template']}"))
+    click.echo(clean(f"Landing  {ready.landing}"))
     for chunk in planned.chunks[:_SHOWN_CHUNKS]:
         click.echo(clean(f"  {chunk.id}  {chunk.frames}" + (f"  {chunk.camera}" if chunk.camera else "")))
     if len(planned.chunks) > _SHOWN_CHUNKS:
         click.echo(f"  and {len(planned.chunks) - _SHOWN_CHUNKS} more; all of them with --json")
     if commands:
         click.echo("First chunk's command:")
-        click.echo(f"  {' '.join(planned.tasks[1].command)}")
+        click.echo(f"  {shlex.join(planned.tasks[1].command)}")
 
 
 def _job(scene_file: str | None, on_volume: str | None, values: dict[str, Any]) -> RenderJob:
@@ -172,26 +197,3 @@ def _job(scene_file: str | None, on_volume: str | None, values: dict[str, Any]) 
             "Name one scene file: cloud-farm render SCENE.blend, or --on-volume PATH for one on the farm's volume."
         )
     return job_from_values(scene_file or on_volume or "", values, on_volume=on_volume is not None)
-
-
-def _listener(values: dict[str, Any]) -> Listener:
-    def listen(event: Event) -> None:
-        if values["json"]:
-            print_json(event.to_json())
-        elif event.kind in ("finding", "note") or (
-            event.kind == "stage" and event.to_json()["stage"] in ("building", "uploading", "submitting")
-        ):
-            line = plain_event(event)
-            if line:
-                click.echo(clean(line))
-
-    return listen
-
-
-def _steps(values: dict[str, Any]) -> AbstractContextManager[Listener]:
-    """Show the steps of a submission in the way that fits the output."""
-    if values["json"] or not is_terminal():
-        return nullcontext(_listener(values))
-    from .cli_view import StepView
-
-    return StepView()

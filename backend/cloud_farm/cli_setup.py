@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from .cli_common import front_options, get_farm, local_options, print_json
+from .cli_text import clean
 from .errors import CloudFarmError
+from .events import Event, FrameDone
 from .job import DEVICES, RenderJob
 
 if TYPE_CHECKING:
     from .farm import Farm
-    from .status import JobStatus
 
 _SCENE_SECONDS = 300.0
 
@@ -28,7 +29,10 @@ def profile(farm: str | None, json: bool) -> int:
 
     if farm is None:
         for name in profile_names():
-            click.echo(name)
+            if json:
+                print_json({"farm": name})
+            else:
+                click.echo(name)
         return 0
     loaded = load_profile(farm)
     if json:
@@ -48,24 +52,26 @@ def selftest(device: str, farm: str | None, json: bool, blender: str | None, wor
 
     Exit code 0 is green, 1 red.
     """
+    used: set[str] = set()
     with tempfile.TemporaryDirectory(prefix="cloud-farm-selftest-") as folder:
         try:
             opened = get_farm(farm, blender=blender, workers=workers)
-            status, used = _render_tiny(opened, device, Path(folder))
+            messages = _render_tiny(opened, device, Path(folder), used)
         except CloudFarmError as error:
-            click.echo(f"red: {error}", err=True)
-            return 1
-    good = status.state == "done" and bool(used)
+            messages = [str(error)]
+    if not messages and device not in ("auto", *(kind.lower() for kind in used)):
+        messages = [f"Cycles used {', '.join(sorted(used)) or 'nothing that it tells'}, not {device.upper()}."]
     if json:
-        print_json({"event": "selftest", "green": good, "devices": sorted(used), "messages": list(status.messages)})
-    elif good:
-        click.echo(f"green: two frames rendered, checked and fetched; Cycles used {', '.join(sorted(used))}")
+        print_json({"event": "selftest", "green": not messages, "devices": sorted(used), "messages": messages})
+    elif messages:
+        click.echo(clean(f"red: {'; '.join(messages)}"), err=True)
     else:
-        click.echo(f"red: {'; '.join(status.messages) or status.state}", err=True)
-    return 0 if good else 1
+        click.echo(f"green: two frames rendered, checked and fetched; Cycles used {', '.join(sorted(used))}")
+    return 1 if messages else 0
 
 
-def _render_tiny(farm: Farm, device: str, folder: Path) -> tuple[JobStatus, set[str]]:
+def _render_tiny(farm: Farm, device: str, folder: Path, used: set[str]) -> list[str]:
+    """Render two frames and note the devices that were `used`; returns what went wrong."""
     from .blender import find_blender, run_script
 
     scene = folder / "selftest.blend"
@@ -82,17 +88,16 @@ def _render_tiny(farm: Farm, device: str, folder: Path) -> tuple[JobStatus, set[
         landing=str(folder / "frames" / "f_####"),
     )
     made = farm.submit(job)
-    used: set[str] = set()
 
-    def listen(event: object) -> None:
-        kind = getattr(event, "device", None)
-        if kind:
-            used.add(str(kind))
+    def listen(event: Event) -> None:
+        if isinstance(event, FrameDone) and event.device:
+            used.update(event.device.split("+"))
 
     status = farm.follow(made.job_id, on_event=listen)
-    if status.state == "done":
-        farm.delete(made.job_id)  # a red one stays, for its logs
-    return status, used
+    if status.state != "done":
+        return list(status.messages) or [f"The job is {status.state}."]  # it stays, for its logs
+    farm.delete(made.job_id)
+    return []
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .cli_text import Glyphs, Line, Span, cells, clean, fit
 
 if TYPE_CHECKING:
-    from .status import FrameState
+    from .frame_table import FrameState
 
 _WIDEST_CELL = 4
 _LONGEST_NAME = 14

@@ -49,7 +49,6 @@ class Glyphs:
     bar: str
     rest: str
     worker: str
-    dot: str
     ellipsis: str
     spinner: str
 
@@ -58,8 +57,8 @@ class Glyphs:
         return str(getattr(self, state))
 
 
-UNICODE = Glyphs("█", "▒", "·", "✗", "▄", "━", "─", "▸", "·", "…", "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
-ASCII = Glyphs("#", ">", ".", "x", "=", "=", "-", ">", "-", "...", "|/-\\")
+UNICODE = Glyphs("█", "▒", "·", "✗", "▄", "━", "─", "▸", "…", "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
+ASCII = Glyphs("#", ">", ".", "x", "=", "=", "-", ">", "...", "|/-\\")
 
 
 def glyphs_for(stream: IO[str]) -> Glyphs:

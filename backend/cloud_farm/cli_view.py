@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 import click
 
 from .cli_common import plain_event, print_json
-from .cli_picture import Canvas, draw
+from .cli_picture import Canvas, Picture
 from .cli_text import STYLES, Line, Span, clean, clock, fit, glyphs_for, size, wrapped
 from .events import Event, Stage, Transfer
 
@@ -65,24 +65,24 @@ class PlainView:
         """Nothing: the events say it."""
 
 
-class LiveView:
-    """A picture that is drawn again in place, by a thread of rich: its clocks go on while we look at the volume."""
+class _Drawn:
+    """Something that rich draws again in place, by a thread of its own: clocks go on while we look at the volume."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None, *, transient: bool) -> None:
         from rich.console import Console
         from rich.live import Live
 
         self._console = console or Console(highlight=False, markup=False, emoji=False)
         self._glyphs = glyphs_for(self._console.file)
-        self._status: JobStatus | None = None
-        self._read = time.monotonic()
-        self._seen: dict[tuple[str, int], float] = {}
-        self._notes: list[str] = []
         self._live: Live = Live(
-            console=self._console, get_renderable=self._render, refresh_per_second=8, redirect_stdout=False
+            console=self._console,
+            get_renderable=self._render,
+            refresh_per_second=8,
+            redirect_stdout=False,
+            transient=transient,
         )
 
-    def __enter__(self) -> LiveView:
+    def __enter__(self) -> Self:
         self._live.start()
         return self
 
@@ -90,6 +90,18 @@ class LiveView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
+
+    def _render(self) -> RenderableType:
+        raise NotImplementedError
+
+
+class LiveView(_Drawn):
+    """The picture of a job; its last state stays on the screen."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._picture: tuple[JobStatus, Picture, float] | None = None
+        self._notes: list[str] = []
+        super().__init__(console, transient=False)
 
     def event(self, event: Event) -> None:
         """Keep problems for the picture; the rest shows in it anyhow."""
@@ -98,62 +110,39 @@ class LiveView:
 
     def status(self, status: JobStatus) -> None:
         """Draw this picture from now on."""
-        now = time.monotonic()
-        self._seen = {(run.attempt, run.frame): self._seen.get((run.attempt, run.frame), now) for run in status.running}
-        self._status, self._read = status, now
+        self._picture = (status, Picture(status), time.monotonic())
 
     def _render(self) -> RenderableType:
         from rich.console import Group
         from rich.text import Text
 
-        status, now = self._status, time.monotonic()
-        if status is None:
+        if self._picture is None:
             return Text("")
+        status, picture, read = self._picture
         canvas = Canvas(
             self._console.width,
             self._console.height,
             self._glyphs,
-            late=0.0 if status.is_final else now - self._read,
-            busy_for={key: now - since for key, since in self._seen.items()},
+            late=0.0 if status.is_final else time.monotonic() - read,
             notes=self._notes,
             live=not status.is_final,
         )
-        return Group(*(rich_text(line) for line in draw(status, canvas)))
+        return Group(*(rich_text(line) for line in picture.lines(canvas)))
 
 
-class StepView:
+class StepView(_Drawn):
     """The steps of a submission: one line with a spinner that is gone afterwards; what the artist should know stays."""
 
     def __init__(self, console: Console | None = None) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
-        self._console = console or Console(highlight=False, markup=False, emoji=False)
-        self._glyphs = glyphs_for(self._console.file)
         self._step, self._began = "", time.monotonic()
-        self._live: Live = Live(
-            console=self._console,
-            get_renderable=self._render,
-            refresh_per_second=8,
-            redirect_stdout=False,
-            transient=True,
-        )
-
-    def __enter__(self) -> StepView:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
+        super().__init__(console, transient=True)
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
         if isinstance(event, Stage):
             self._step, self._began = clean(event.message or event.stage), time.monotonic()
         elif isinstance(event, Transfer):
-            self._step = f"Sending {clean(event.file)}, {size(event.done_bytes)} of {size(event.total_bytes)}"
+            self._step = transfer_text(event)
         elif event.kind in ("finding", "note") and (text := plain_event(event)):
             for line in wrapped(text, min(self._console.width, 120) - 1, first=(Span(" ! ", "warning"),)):
                 self._console.print(rich_text(line))
@@ -164,6 +153,17 @@ class StepView:
         watch = f"  {clock(now - self._began)}" if now - self._began >= 2 else ""
         step = fit(self._step, self._console.width - 4 - len(watch), self._glyphs)
         return rich_text((Span(f" {sign} ", "busy"), Span(step), Span(watch, "dim")))
+
+
+def transfer_text(event: Transfer) -> str:
+    """Write how far a transfer is; what moves comes last, where it may be cut off."""
+    verb = "Sending" if event.direction == "upload" else "Fetching"
+    rate = f", {size(event.bytes_per_second)}/s" if event.bytes_per_second else ""
+    left = f", {clock(event.eta_seconds)} left" if event.eta_seconds is not None else ""
+    files = f", {event.done_files} of {event.total_files} files" if event.total_files > 1 else ""
+    return (
+        f"{verb} {size(event.done_bytes)} of {size(event.total_bytes)}{rate}{left}{files}  {clean(event.file)}".rstrip()
+    )
 
 
 def rich_text(line: Line) -> Text:

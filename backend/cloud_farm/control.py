@@ -50,26 +50,33 @@ class JobControl:
             return
         if status.state not in ("queued", "rendering"):
             raise InvalidJobError(f"Job {self._job_id} is {status.state}; only a job that runs can be paused.")
+        self._require_schema()
         history.append_event(self._store, self._job_id, history.PAUSED)
         self._store.put(b"paused\n", self._layout.stop)
         self._engine.pause(self._job_id)
 
     def resume(self, status: JobStatus) -> None:
-        """Go on with a paused job, or with one whose runner died."""
+        """Go on with a paused job, or with one whose runner died.
+
+        Raises:
+            InvalidJobError: There is nothing to resume, or the Blender here is not the plan's.
+        """
         if status.state != "paused" and not status.stalled:
             over = status.state in ("failed", "cancelled")
             hint = f" Render what is missing with: cloud-farm retry {self._job_id}" if over else ""
             raise InvalidJobError(f"Job {self._job_id} is {status.state}; only a paused job can be resumed.{hint}")
+        self._require_schema()
+        stored = self._stored_plan()
         self._clear_stop()
         history.append_event(self._store, self._job_id, history.RESUMED)
-        self._engine.submit(self._stored_plan())
+        self._engine.submit(stored)
 
     def retry_missing(self, status: JobStatus) -> int:
         """Render every frame that is missing, as the same revision; returns that revision.
 
         Raises:
             JobBusyError: Something of the job runs.
-            InvalidJobError: Nothing is missing.
+            InvalidJobError: Nothing is missing, or the Blender here is not the plan's.
         """
         self._require_still()
         if status.frames_done == status.frames_total:
@@ -77,10 +84,11 @@ class JobControl:
                 f"Job {self._job_id} has all its {status.frames_total} frames."
                 f" To render some again: cloud-farm retry {self._job_id} --frames … --force"
             )
+        self._require_schema()
+        stored = self._stored_plan()
         self._clear_stop()
         # What failed before counts no more: the markers hold the count of tries.
         self._store.trash(self._layout.folder / "markers", job_id=self._job_id)
-        stored = self._stored_plan()
         history.append_event(self._store, self._job_id, history.RETRIED, revision=stored.revision)
         self._engine.submit(stored)
         return stored.revision
@@ -95,22 +103,27 @@ class JobControl:
             InvalidJobError: An override that needs a new pack, or frames that the job does not have.
         """
         self._require_still()
+        self._require_schema()
         self._check_overrides(overrides)
         submitted = history.revisions(self._history())
-        revision = max(submitted, default=0) + 1
+        revision = self._next_revision(submitted)
         profile, tools = self._tools(max(submitted, default=1))
         job = dataclasses.replace(self._document.job, **overrides)
         planned = plan(
             job, self._document.pack, profile, self._job_id,
             tools=tools, revision=revision, only=self._frames_of_job(frames), allow_scripts=allow_scripts,
         )  # fmt: skip
-        self._clear_stop()
         publish_plan(planned, self._store)
+        self._clear_stop()
         self._engine.submit(planned)
         return revision
 
+    def _next_revision(self, submitted: tuple[int, ...]) -> int:
+        """Return a number that nobody used: a plan may lie there whose submitter was killed before it said so."""
+        names = [entry.name.removesuffix(".json") for entry in self._store.list(self._layout.plans)]
+        return max([*submitted, *(int(name) for name in names if name.isdigit())], default=0) + 1
+
     def _check_overrides(self, overrides: Mapping[str, Any]) -> None:
-        require_schema({"schema": self._document.schema}, SCHEMA, where=str(self._layout.job_json))
         for key in overrides:
             if key not in OVERRIDES:
                 raise InvalidJobError(
@@ -130,6 +143,10 @@ class JobControl:
             )
         return frames
 
+    def _require_schema(self) -> None:
+        """Refuse a job of a newer version; it can be cancelled all the same."""
+        require_schema({"schema": self._document.schema}, SCHEMA, where=str(self._layout.job_json))
+
     def _require_still(self) -> None:
         if self._engine.status(self._job_id).running:
             raise JobBusyError(
@@ -147,6 +164,13 @@ class JobControl:
         revision = max(history.revisions(self._history()), default=1)
         profile, tools = self._tools(revision)
         content = self._store.read(self._layout.plan(revision))
+        planned_for = str(json.loads(content)["blender"])
+        if tools.major_minor != planned_for:
+            raise InvalidJobError(
+                f"Job {self._job_id} was planned for Blender {planned_for}, but the Blender here is {tools.blender}; its"
+                f" frames would not match. Name a {planned_for} with --blender, or render all of them again:"
+                f" cloud-farm retry {self._job_id} --force"
+            )
         return restore_plan(content, profile, tools=tools, priority=self._document.job.priority)
 
     def _tools(self, revision: int) -> tuple[FarmProfile, Toolchain]:
@@ -162,9 +186,17 @@ class JobControl:
 
 
 def publish_plan(planned: RenderPlan, store: Store) -> None:
-    """Write a revision's plan and, last, the event that makes it run."""
-    layout = JobLayout(planned.job_id)
-    store.put(planned.content, layout.plan(planned.revision), if_absent=True)
+    """Write a revision's plan and, last, the event that makes it run.
+
+    Raises:
+        JobBusyError: Somebody else wrote a plan for this revision, or submitted it.
+    """
+    path = JobLayout(planned.job_id).plan(planned.revision)
+    if not store.put(planned.content, path, if_absent=True) and store.read(path) != planned.content:
+        raise JobBusyError(
+            f"Somebody else submits revision {planned.revision} of job {planned.job_id} at this moment."
+            f" Follow it with: cloud-farm follow {planned.job_id}"
+        )
     history.append_event(
         store, planned.job_id, history.SUBMITTED, revision=planned.revision, plan_sha256=planned.sha256
     )

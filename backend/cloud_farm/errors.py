@@ -13,6 +13,7 @@ CloudFarmError                        exit code 1
 │   ├── JobNotFoundError                  .job_id
 │   ├── JobBusyError                      a retry or delete while something of the job runs
 │   └── LandingError                      the landing folder can't be written
+│       └── FrameNotLandedError           one frame can't; others can
 ├── StoreError                        3   the volume
 │   ├── NotFoundError                     .path
 │   ├── HashMismatchError                 what was read is not what was promised
@@ -108,6 +109,10 @@ class JobBusyError(UsageError):
 
 class LandingError(UsageError):
     """Finished frames can't be written where the job says."""
+
+
+class FrameNotLandedError(LandingError):
+    """One frame can't land: its name could leave the folder, or newer files are in its place. Others can."""
 
 
 class StoreError(CloudFarmError):

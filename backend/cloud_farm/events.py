@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 from .errors import Cancelled
 
+_LOOK_SECONDS = 0.1
+
 
 @dataclass(frozen=True)
 class Event:
@@ -54,13 +56,23 @@ class FindingFound(Event):
 
 @dataclass(frozen=True)
 class Transfer(Event):
-    """Bytes moved so far, of one direction (`upload` or `download`)."""
+    """Bytes moved so far, of one direction (`upload` or `download`), a few times a second.
+
+    Attributes:
+        file: One of those that move now.
+        bytes_per_second: Over the last seconds; None while unknown.
+        eta_seconds: Until the last byte, None while unknown.
+    """
 
     kind: ClassVar[str] = "transfer"
     direction: str
     file: str
     done_bytes: int
     total_bytes: int
+    done_files: int = 0
+    total_files: int = 0
+    bytes_per_second: float | None = None
+    eta_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +177,37 @@ class CancelToken:
     def wait(self, seconds: float) -> bool:
         """Sleep, ending early when cancelled; returns whether it was."""
         return self._event.wait(seconds)
+
+
+class PauseSwitch:
+    """Holds long work, from any thread, at its next safe place until it may go on."""
+
+    def __init__(self) -> None:
+        self._running = threading.Event()
+        self._running.set()
+
+    def pause(self) -> None:
+        """Ask for the halt."""
+        self._running.clear()
+
+    def resume(self) -> None:
+        """Let the work go on."""
+        self._running.set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether a halt was asked for."""
+        return not self._running.is_set()
+
+    def hold(self, cancel: CancelToken) -> None:
+        """Wait while paused.
+
+        Raises:
+            Cancelled: `cancel` was set.
+        """
+        while not self._running.wait(_LOOK_SECONDS):
+            cancel.raise_if_cancelled()
+        cancel.raise_if_cancelled()
 
 
 def counted(number: int, noun: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,22 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 from .control import JobControl
 from .engines import Engine, open_engine
-from .errors import InvalidJobError, JobNotFoundError, StoreError
-from .events import CancelToken, Listener, Stage, counted, ignore
+from .errors import InvalidJobError, JobBusyError, JobNotFoundError, NotFoundError, StoreError
+from .events import CancelToken, Listener, PauseSwitch, Stage, counted, ignore
+from .following import look_patiently
 from .frames import FrameRange
 from .job import Finding, JobDocument, RenderJob, parse_job
-from .landing import Landing, check_landing, default_fetch_folder
-from .layout import JOBS, JobLayout, is_job_id
+from .job_logs import JobLogs
+from .job_notes import forget_note, read_note, write_note
+from .job_search import find_job, job_ids, made_at, unknown_job
+from .landed import Landing
+from .landing import check_landing, default_fetch_folder
+from .layout import JobLayout, is_job_id
+from .parallel import for_each
 from .plan import RenderPlan
-from .platform import user_folders
 from .profile import FarmProfile, load_profile
-from .status import JobStatus, JobSummary, StatusReader
+from .status import FINAL_STATES, JobStatus, JobSummary, StatusReader
 from .stores import Store, open_store
+from .upload_lock import is_being_sent
 
 if TYPE_CHECKING:
     from .movie import Movie
 
-_POLL_SECONDS = 0.5
+_LOG_POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,20 @@ class Submission:
     plan: RenderPlan
     findings: tuple[Finding, ...]
     landing: Path
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What `fetch` brought.
+
+    Attributes:
+        frames: How many finished frames are in the folder now.
+        not_landed: Why others are not.
+    """
+
+    folder: Path
+    frames: int
+    not_landed: tuple[str, ...] = ()
 
 
 def open_farm(farm: str = "local", *, flags: Mapping[str, Any] | None = None) -> Farm:
@@ -87,20 +107,35 @@ class Farm:
         ):
             yield ready
 
-    def submit(self, job: RenderJob, *, allow_scripts: bool = False, on_event: Listener = ignore) -> Submission:
+    def submit(
+        self,
+        job: RenderJob,
+        *,
+        allow_scripts: bool = False,
+        on_event: Listener = ignore,
+        cancel: CancelToken | None = None,
+        pause: PauseSwitch | None = None,
+    ) -> Submission:
         """Pack, send and start a job; after this nothing of ours need run.
+
+        Args:
+            cancel: Ends the upload; what was sent stays for the next try.
+            pause: Halts the upload while it is set.
 
         Raises:
             InvalidJobError: Refused before anything was sent.
             LandingError: The landing folder can't be written.
             StoreError: The volume did not take it.
+            Cancelled: `cancel` was set; nothing renders.
         """
-        from .submission import send
+        from .sending import send
+        from .submission import refuse_errors
 
         with self.prepare(job, allow_scripts=allow_scripts, on_event=on_event) as ready:
+            refuse_errors(self.check())
             check_landing(ready.landing)
-            send(ready, self.store, on_event=on_event)
-            self._remember(ready.plan.job_id, ready.landing)
+            found = send(ready, self.store, on_event=on_event, cancel=cancel, pause=pause)
+            write_note(ready.plan.job_id, self.profile, ready.landing)
             on_event(
                 Stage(
                     "submitting",
@@ -108,13 +143,19 @@ class Farm:
                 )
             )
             self.engine.submit(ready.plan)
-            return Submission(ready.plan.job_id, ready.plan.revision, ready.plan, ready.findings, ready.landing)
+            findings = (*ready.findings, *found)
+            return Submission(ready.plan.job_id, ready.plan.revision, ready.plan, findings, ready.landing)
 
     # -- look -------------------------------------------------------------------------------------------------------
 
     def jobs(self) -> tuple[JobSummary, ...]:
         """List every job on the volume, newest first."""
-        found = [self._summary(entry.name) for entry in self.store.list(JOBS) if entry.is_dir and is_job_id(entry.name)]
+        found: list[JobSummary] = []
+        for_each(
+            job_ids(self.store),
+            lambda job_id, _stop: found.append(self._summary(job_id)),
+            workers=self.store.connections,
+        )
         return tuple(sorted(found, key=lambda job: (job.created, job.id), reverse=True))
 
     def find(self, text: str) -> str:
@@ -123,21 +164,7 @@ class Farm:
         Raises:
             JobNotFoundError: None, or several.
         """
-        ids = [entry.name for entry in self.store.list(JOBS) if entry.is_dir and is_job_id(entry.name)]
-        if text in ("", "last"):
-            if not ids:
-                raise JobNotFoundError(
-                    f"Farm '{self.profile.name}' has no jobs yet. Start one with: cloud-farm render SCENE.blend"
-                )
-            return max(ids, key=self._created)
-        matches = [text] if text in ids else sorted(job_id for job_id in ids if job_id.startswith(text))
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            raise JobNotFoundError(f"'{text}' could be {', '.join(matches)}. Write more of it.", job_id=text)
-        raise JobNotFoundError(
-            f"Farm '{self.profile.name}' has no job '{text}'. List them with: cloud-farm jobs", job_id=text
-        )
+        return find_job(self.store, text, farm=self.profile.name)
 
     def document(self, job_id: str) -> JobDocument:
         """Read a job's job.json.
@@ -146,13 +173,13 @@ class Farm:
             JobNotFoundError: No such job.
             SchemaError: It was edited into nonsense.
         """
+        if not is_job_id(job_id):
+            raise unknown_job(job_id, farm=self.profile.name)
         path = JobLayout(job_id).job_json
-        if not is_job_id(job_id) or self.store.stat(path) is None:
-            raise JobNotFoundError(
-                f"Farm '{self.profile.name}' has no job '{job_id}'. List them with: cloud-farm jobs",
-                job_id=job_id,
-            )
-        document = parse_job(self.store.read(path), where=str(path))
+        try:
+            document = parse_job(self.store.read(path), where=str(path))
+        except NotFoundError:
+            raise unknown_job(job_id, farm=self.profile.name) from None
         if document.id != job_id:
             raise InvalidJobError(
                 f"{path} calls itself '{document.id}'. It was copied or edited by hand; submit the scene again."
@@ -172,38 +199,57 @@ class Farm:
         on_event: Listener = ignore,
         on_status: Callable[[JobStatus], None] | None = None,
         cancel: CancelToken | None = None,
-        poll_seconds: float = _POLL_SECONDS,
+        poll_seconds: float | None = None,
     ) -> JobStatus:
         """Follow a job until nothing more happens by itself; land its frames as they finish.
 
         Args:
             land: Bring finished frames to `target`, or to where the submission said.
             on_status: Called with every refreshed picture.
+            poll_seconds: Between two looks; None takes what pays with this farm's store.
 
         Raises:
+            StoreUnreachableError: For many minutes; the job goes on.
             Cancelled: `cancel` was set; the job goes on.
         """
         cancel = cancel or CancelToken()
         landing = self._landing(job_id, target) if land else None
         reader = self._reader(job_id)
         while True:
-            status = reader.read(on_event=on_event, landing=landing)
+            status = look_patiently(reader, on_event=on_event, landing=landing, cancel=cancel)
             if on_status is not None:
                 on_status(status)
-            if status.is_final:
+            if status.is_final and not (land and reader.is_landing):
                 return status
-            cancel.wait(poll_seconds)
+            cancel.wait(self.store.poll_seconds if poll_seconds is None else poll_seconds)
             cancel.raise_if_cancelled()
 
     def logs(self, job_id: str, *, chunk: str | None = None) -> Iterator[str]:
-        """Yield the lines of a job's logs, attempt by attempt in order of time, each after a line `== <attempt>`."""
+        """Yield the lines of a job's logs, attempt by attempt in order of time, each after a line `== <attempt>`.
+
+        Raises:
+            UsageError: That chunk has no log.
+        """
         self.document(job_id)
-        folder = JobLayout(job_id).logs
-        for entry in sorted(self.store.list(folder), key=lambda e: e.mtime):
-            attempt = entry.name.removesuffix(".log")
-            if entry.name.endswith(".log") and chunk in (None, attempt, attempt.rpartition(".")[0]):
-                yield f"== {attempt}"
-                yield from self.store.read(folder / entry.name).decode("utf-8", "replace").splitlines()
+        logs = JobLogs(self.store, job_id, chunk=chunk)
+        logs.check()
+        yield from logs.new_lines(over=True)
+
+    def follow_logs(self, job_id: str, *, chunk: str | None = None, cancel: CancelToken | None = None) -> Iterator[str]:
+        """Yield the lines of a job's logs as they come, until nothing more happens by itself.
+
+        Raises:
+            Cancelled: `cancel` was set; the job goes on.
+        """
+        cancel = cancel or CancelToken()
+        reader, logs = self._reader(job_id), JobLogs(self.store, job_id, chunk=chunk)
+        while True:
+            over = reader.read().is_final
+            yield from logs.new_lines(over=over)
+            if over:
+                return
+            cancel.wait(max(_LOG_POLL_SECONDS, self.store.poll_seconds))
+            cancel.raise_if_cancelled()
 
     # -- control ----------------------------------------------------------------------------------------------------
 
@@ -262,30 +308,35 @@ class Farm:
         """Move a job to the volume's trash and forget it. Its landed frames stay.
 
         Raises:
-            JobBusyError: It still runs.
+            JobBusyError: It still runs, or is being sent.
         """
-        if not is_job_id(job_id) or self.store.stat(JobLayout(job_id).folder) is None:
-            raise JobNotFoundError(
-                f"Farm '{self.profile.name}' has no job '{job_id}'. List them with: cloud-farm jobs",
-                job_id=job_id,
-            )
+        if not is_job_id(job_id) or not self.store.list(JobLayout(job_id).folder):
+            raise unknown_job(job_id, farm=self.profile.name)
+        if is_being_sent(job_id):
+            raise JobBusyError(f"Job {job_id} is just being sent. Interrupt that first (Ctrl-C where it was started).")
         self.engine.forget(job_id)
         self.store.trash(JobLayout(job_id).folder, job_id=job_id)
-        self._note_path(job_id).unlink(missing_ok=True)
+        forget_note(job_id)
 
     def older_than(self, age: datetime.timedelta) -> tuple[JobSummary, ...]:
-        """Return the jobs that were created longer ago than `age`, by the volume's clock, and that are over."""
+        """Return the jobs that were created longer ago than `age`, by the volume's clock, and that are over.
+
+        An interrupted upload is over, too.
+        """
         before = datetime.datetime.fromtimestamp(self.store.server_time(), datetime.UTC) - age
         limit = before.strftime("%Y-%m-%dT%H:%M:%SZ")
-        return tuple(job for job in self.jobs() if job.created < limit and job.state in ("done", "failed", "cancelled"))
+        return tuple(job for job in self.jobs() if job.created < limit and (job.state in FINAL_STATES or job.stalled))
 
     # -- frames -----------------------------------------------------------------------------------------------------
 
-    def fetch(self, job_id: str, *, target: Path | None = None, on_event: Listener = ignore) -> tuple[Path, int]:
-        """Land every finished frame; returns the folder and the number of frames that are there."""
-        landing = self._landing(job_id, target)
-        status = self._reader(job_id).read(on_event=on_event, landing=landing)
-        return landing.folder, status.frames_done
+    def fetch(self, job_id: str, *, target: Path | None = None, on_event: Listener = ignore) -> Fetched:
+        """Land every finished frame."""
+        landing, reader = self._landing(job_id, target), self._reader(job_id)
+        status = reader.read(on_event=on_event, landing=landing)
+        while reader.is_landing:
+            time.sleep(self.store.poll_seconds)
+            status = reader.read(on_event=on_event, landing=landing)
+        return Fetched(landing.folder, status.frames_done - len(status.not_landed), status.not_landed)
 
     def encode(self, job_id: str, folder: Path | None = None, *, target: Path | None = None) -> tuple[Movie, ...]:
         """Make a movie of the finished frames, with the scene's sound; one of each camera.
@@ -303,13 +354,12 @@ class Farm:
         landing = self._landing(job_id, folder)
         frames = self._reader(job_id).landed(landing)
         document = self.document(job_id)
-        profile = self._own_profile(job_id)
+        profile = read_note(job_id).apply(self.profile)
         return encode_movies(document, frames, store=self.store, profile=profile, target=target or landing.folder)
 
     def landing_folder(self, job_id: str) -> Path:
         """Return where this computer lands a job's frames."""
-        landing = self._note(job_id).get("landing")
-        return Path(landing) if landing else default_fetch_folder(job_id)
+        return read_note(job_id).landing or default_fetch_folder(job_id)
 
     # -- inner ------------------------------------------------------------------------------------------------------
 
@@ -335,44 +385,15 @@ class Farm:
         except Exception as error:  # noqa: BLE001 - one damaged job must not hide the others from the list
             return JobSummary.unreadable(job_id, f"{type(error).__name__}: {error}")
 
-    def _created(self, job_id: str) -> tuple[str, float]:
-        entry = self.store.stat(JobLayout(job_id).job_json)
-        return ("", 0.0) if entry is None else ("x", entry.mtime)
-
     def _landing(self, job_id: str, target: Path | None) -> Landing:
         folder = target.absolute() if target is not None else self.landing_folder(job_id)
         check_landing(folder)
-        created = datetime.datetime.fromisoformat(self.document(job_id).created).timestamp()
-        return Landing(self.store, job_id, folder, created=created)
+        return Landing(self.store, job_id, folder, created=self._created_here(job_id))
+
+    def _created_here(self, job_id: str) -> float:
+        """Return when the job was made by this computer's clock: by how old the volume says that it is."""
+        return time.time() - (self.store.server_time() - made_at(self.store, job_id))
 
     def _control(self, job_id: str) -> JobControl:
-        return JobControl(self.store, self.engine, self._own_profile(job_id), self.document(job_id))
-
-    def _own_profile(self, job_id: str) -> FarmProfile:
-        """Return the profile with the Blender that the job was submitted with, unless it names one itself."""
-        blender = self._note(job_id).get("blender")
-        if self.profile.blender or not blender:
-            return self.profile
-        return self.profile.with_values({"blender": blender}, origin="the job's submission")
-
-    def _note_path(self, job_id: str) -> Path:
-        return user_folders().state / "jobs" / f"{job_id}.json"
-
-    def _remember(self, job_id: str, landing: Path) -> None:
-        path = self._note_path(job_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            json.dumps({
-                "schema": 1, "job": job_id, "farm": self.profile.name, "landing": str(landing),
-                "blender": self.profile.blender,
-            }),
-            encoding="utf-8",
-        )  # fmt: skip
-
-    def _note(self, job_id: str) -> dict[str, str]:
-        """Read what this computer remembers of a job; empty if another one submitted it, or the note was lost."""
-        try:
-            data = json.loads(self._note_path(job_id).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return {key: value for key, value in data.items() if isinstance(value, str)} if isinstance(data, dict) else {}
+        profile = read_note(job_id).apply(self.profile)
+        return JobControl(self.store, self.engine, profile, self.document(job_id))

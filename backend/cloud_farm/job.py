@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .assets import Asset
 from .errors import InvalidJobError, SchemaError
 from .json_data import from_json, load_json, to_json
 from .layout import sha256_json, slugify
@@ -134,7 +135,7 @@ class PackedFile:
         source: Where its bytes are on this computer; not part of the JSON form.
         size: Bytes.
         mode: Permission bits.
-        parts: Hashes of its pieces, for files that are sent in pieces.
+        parts: What is sent in its place: a recipe, then the pieces (`delta.py`); of an uncompressed .blend.
     """
 
     path: str
@@ -142,7 +143,7 @@ class PackedFile:
     size: int
     sha256: str
     mode: int = 0o644
-    parts: tuple[str, ...] = ()
+    parts: tuple[Asset, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest entry."""
@@ -152,7 +153,11 @@ class PackedFile:
             "sha256": self.sha256,
             "mode": self.mode,
         }
-        return {**entry, "parts": list(self.parts)} if self.parts else entry
+        return {**entry, "parts": [part.sha256 for part in self.parts]} if self.parts else entry
+
+    def assets(self) -> tuple[Asset, ...]:
+        """Return what the volume needs for it."""
+        return self.parts or (Asset(self.sha256, self.size, self.path, self.source),)
 
 
 @dataclass(frozen=True)
@@ -239,6 +244,10 @@ class JobPack:
     def size(self) -> int:
         """Bytes of all files."""
         return sum(entry.size for entry in self.files)
+
+    def assets(self) -> dict[str, Asset]:
+        """Return what the volume needs, by sha256; what several files share is there once."""
+        return {asset.sha256: asset for entry in self.files for asset in entry.assets()}
 
     def manifest(self) -> dict[str, Any]:
         """Return what is hashed: the scene's path and every file's entry."""

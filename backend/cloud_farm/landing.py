@@ -1,21 +1,19 @@
-"""Where finished frames land on the artist's computer, and how: verified, whole, never over something newer."""
+"""Where finished frames land on the artist's computer, and which names the farm may make us write there."""
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from .errors import LandingError
-from .job import FileRecord, FrameRecord, RenderJob, SceneInfo
-from .layout import JobLayout
-from .platform import user_folders
-from .stores import Store
+from .errors import FrameNotLandedError, LandingError
+from .job import RenderJob, SceneInfo
 
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])( *\..*)?", re.IGNORECASE)
+"""Devices on Windows, with any suffix."""
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff<>:"|?*\\]')
+"""Control characters, those that turn text around, halves of characters, and what Windows can't store."""
+_LONGEST = 255
 
 
 def landing_folder(job: RenderJob, scene: SceneInfo, job_id: str, *, blend_folder: Path | None) -> Path:
@@ -59,7 +57,7 @@ def safe_relative(path: str) -> PurePosixPath:
     """Return a path of the farm as one that stays inside its folder on every system.
 
     Raises:
-        LandingError: It is absolute, leads out, or has a name that some system can't store.
+        FrameNotLandedError: It is absolute, leads out, or has a name that some system can't store.
     """
     parts = path.split("/")
     good = path and all(
@@ -67,95 +65,19 @@ def safe_relative(path: str) -> PurePosixPath:
         and not _FORBIDDEN.search(part)
         and not _RESERVED.fullmatch(part)
         and not part.endswith((" ", "."))
-        and len(part.encode()) <= 255
+        and len(part.encode()) <= _LONGEST
         for part in parts
     )
     if not good:
-        raise LandingError(
+        raise FrameNotLandedError(
             f"The farm offers a file named {path!r}; it was not written, because that name could leave its folder or can't be stored here."
         )
     return PurePosixPath(path)
 
 
-class Landing:
-    """Lands the frames of one job in one folder.
-
-    Attributes:
-        folder: Where files go; a sibling folder is used for a file that is newer than the job and not ours.
-    """
-
-    def __init__(self, store: Store, job_id: str, folder: Path, *, created: float) -> None:
-        self._store = store
-        self._layout = JobLayout(job_id)
-        self.folder = folder
-        self.sibling = folder.with_name(f"{folder.name} ({job_id})")
-        self._created = created
-        self._ledger = user_folders().state / "landed" / f"{job_id}.jsonl"
-        self._landed = self._read_ledger()
-        self.set_aside: list[Path] = []
-
-    def land(self, revision: int, record: FrameRecord) -> Path:
-        """Bring a frame's files here unless they are; returns where the main file is.
-
-        Raises:
-            LandingError: A hostile name, or the folder can't be written.
-            HashMismatchError: The farm's file is not what its record says.
-        """
-        paths = {item.path: self._land_file(revision, record.frame, item) for item in record.files}
-        return paths[record.main.path]
-
-    def _land_file(self, revision: int, frame: int, item: FileRecord) -> Path:
-        relative = safe_relative(item.path)
-        target = self._choose(relative, item)
-        if self._landed.get(str(target)) == item.sha256 and target.is_file() and target.stat().st_size == item.bytes:
-            return target
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._store.get(self._layout.frames(revision, frame) / relative, target, sha256=item.sha256)
-        except OSError as error:
-            raise LandingError(
-                f"{target} can't be written: {error.strerror or error}. Free some space or choose another folder with -o."
-            ) from error
-        self._remember(target, item.sha256)
-        return target
-
-    def _choose(self, relative: PurePosixPath, item: FileRecord) -> Path:
-        target = self.folder / relative
-        ours = str(target) in self._landed
-        if ours or not target.exists() or (target.is_file() and target.stat().st_mtime < self._created):
-            return target
-        aside = self.sibling / relative
-        if str(aside) not in self._landed:
-            self.set_aside.append(aside)
-        return aside
-
-    def _read_ledger(self) -> dict[str, str]:
-        """Files that we landed before: target to sha256."""
-        landed: dict[str, str] = {}
-        if self._ledger.is_file():
-            for line in self._ledger.read_text(encoding="utf-8").splitlines():
-                entry = _ledger_entry(line)
-                landed.update(entry)
-        return landed
-
-    def _remember(self, target: Path, sha256: str) -> None:
-        self._landed[str(target)] = sha256
-        self._ledger.parent.mkdir(parents=True, exist_ok=True)
-        with self._ledger.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"path": str(target), "sha256": sha256}) + "\n")
-
-
 def default_fetch_folder(job_id: str) -> Path:
     """Where `fetch` puts frames of a job that was submitted from another computer."""
     return Path.cwd() / job_id
-
-
-def _ledger_entry(line: str) -> Mapping[str, str]:
-    try:
-        entry = json.loads(line)
-        return {str(entry["path"]): str(entry["sha256"])}
-    except (ValueError, KeyError, TypeError):
-        return {}  # the last line of a killed program; the file it meant is simply landed again
 
 
 def _folder_of(output: str, blend_folder: Path) -> Path | None:

@@ -102,9 +102,14 @@ class JobLayout:
         """The folder of logs, one file an attempt."""
         return self.folder / "logs"
 
+    @property
+    def plans(self) -> PurePosixPath:
+        """The folder of the revisions' plans."""
+        return self.folder / "plans"
+
     def plan(self, revision: int) -> PurePosixPath:
         """The resolved settings and chunks of a revision."""
-        return self.folder / "plans" / f"{revision}.json"
+        return self.plans / f"{revision}.json"
 
     def records(self, revision: int) -> PurePosixPath:
         """The folder of a revision's record blocks."""

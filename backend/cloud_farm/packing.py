@@ -1,13 +1,13 @@
 """From a scene file to a pack: every file that the render needs, with hashes, and what the artist should know.
 
 The artist's files are only read. What leaves is a copy: files with unchanged paths as they are, .blend files whose paths
-must change written anew. The scene's own bytes are packed, so zstd and gzip files stay what they are.
+must change written anew. The scene's own bytes are packed, so zstd and gzip files stay what they are, unless they are sent in
+pieces: then the farm gets the uncompressed file.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -17,14 +17,14 @@ from .blend_file import check_whole, read_header
 from .blender import Launcher, probe, run_script
 from .errors import PackingError
 from .events import Listener, Stage, ignore
-from .job import Finding, JobPack, PackedFile, SceneFacts
+from .hashing import packed_files
+from .job import Finding, JobPack, SceneFacts
 from .json_data import from_json
 from .tracing import TracedFile, choose_project, linked_files, trace_scene
 
 __all__ = ["linked_files", "pack"]
 
 _READ_SECONDS = 1800.0
-_BLOCK = 1 << 20
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -36,15 +36,17 @@ def pack(
     scene: str | None = None,
     project: Path | None = None,
     allowed_missing: Sequence[str] = (),
+    pieces_from: int | None = None,
     on_event: Listener = ignore,
 ) -> JobPack:
     """Pack a scene file with all that it links.
 
     Args:
-        workdir: Where rewritten .blend files are put; must live until the pack is sent.
+        workdir: Where rewritten and unpacked .blend files are put; must live until the pack is sent.
         scene: The scene that will be rendered; named ones must exist.
         project: Folder whose layout is kept; None chooses one.
         allowed_missing: Stored paths, bare names or globs of files that may be absent.
+        pieces_from: .blend files of so many bytes on are sent in pieces, where that pays; None: none is.
 
     Returns:
         The pack; its findings may hold errors, which the caller refuses.
@@ -68,7 +70,9 @@ def pack(
     findings += [*found, *extra, *_missing(answer["files"], allowed_missing), *_name_findings(traced)]
     on_event(Stage("hashing", f"Hashing {len(traced)} files"))
     main = scene_file.relative_to(project).as_posix()
-    return JobPack(main, tuple(_packed(item) for item in traced), facts, tuple(dict.fromkeys(findings)))
+    return JobPack(
+        main, packed_files(traced, workdir=workdir, pieces_from=pieces_from), facts, tuple(dict.fromkeys(findings))
+    )
 
 
 def _check_file(scene_file: Path, launcher: Launcher) -> None:
@@ -133,22 +137,3 @@ def _name_findings(traced: Sequence[TracedFile]) -> list[Finding]:
             message = f"The file name {item.path!r} has characters that the farm can't store."
             findings.append(Finding("unsafe_name", "error", message, path=item.path, fix="Rename the file."))
     return findings
-
-
-def _packed(item: TracedFile) -> PackedFile:
-    """Hash a file; it must not change meanwhile."""
-    try:
-        before = item.source.stat()
-        digest = hashlib.sha256()
-        with open(item.source, "rb") as stream:
-            while block := stream.read(_BLOCK):
-                digest.update(block)
-        after = item.source.stat()
-    except OSError as error:
-        raise PackingError(f"{item.source} can't be read: {error.strerror or error}.") from error
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise PackingError(
-            f"{item.source} changed while it was packed. Submit again when nothing writes to it any more."
-        )
-    mode = 0o755 if before.st_mode & 0o111 else 0o644
-    return PackedFile(item.path, item.source, before.st_size, digest.hexdigest(), mode)

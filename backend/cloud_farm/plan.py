@@ -126,7 +126,8 @@ def plan(
         allow_scripts: The artist lets Python in the scene run; comes from a flag, never from job.json.
 
     Raises:
-        InvalidJobError: A scene or camera that the file does not have, or a device this farm can't know.
+        InvalidJobError: A scene or camera that the file does not have, a device this farm can't know, or a cost cap
+            where nothing has a price.
         FrameRangeError: Frames that are not understood.
     """
     scene = pack.facts.scene(job.scene)
@@ -262,13 +263,17 @@ def _settings(
 
 
 def _limits(job: RenderJob, profile: FarmProfile) -> dict[str, Any]:
+    price = profile.price_per_gpu_hour
+    if job.cost_cap is not None and price is None:
+        raise InvalidJobError(
+            f"A cost cap can't be kept on farm '{profile.name}', because its profile has no price_per_gpu_hour."
+            " Set it there, or leave --cost-cap out."
+        )
     return {
         "frame_seconds": job.frame_seconds or profile.limits.frame_seconds,
         "frame_tries": job.retries,
         "cost_cap": job.cost_cap,
-        "price_per_hour": None
-        if profile.price_per_gpu_hour is None
-        else profile.price_per_gpu_hour * profile.gpu.count,
+        "price_per_hour": None if price is None else price * profile.gpu.count,
         "log_bytes": profile.limits.log_bytes,
         "visibility_s": profile.visibility_s,
         "umask": profile.volume.umask,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
 import os
@@ -153,20 +154,34 @@ class FileLock:
         """Take the lock, trying for `patience` seconds; tells whether it is ours now."""
         deadline = time.monotonic() + patience
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-        while not _lock(handle, system=self._system):
+        while True:
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            locked = _lock(handle, system=self._system)
+            if locked and self._is_of(handle):
+                self._handle = handle
+                return True
+            os.close(handle)
+            if locked:
+                continue  # who held it has removed the file meanwhile
             if time.monotonic() >= deadline:
-                os.close(handle)
                 return False
             time.sleep(0.02)
-        self._handle = handle
-        return True
 
-    def release(self) -> None:
-        """Give our hold on the lock back."""
+    def release(self, *, remove: bool = False) -> None:
+        """Give our hold on the lock back; `remove` takes its file away too, which is only for locks that no child holds."""
         if self._handle is not None:
+            if remove:
+                with contextlib.suppress(OSError):  # Windows removes no file that is open
+                    self._path.unlink()
             os.close(self._handle)
             self._handle = None
+
+    def _is_of(self, handle: int) -> bool:
+        """Tell whether an open file still has the lock's name."""
+        try:
+            return os.path.samestat(os.fstat(handle), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def is_held(self) -> bool:
         """Tell whether anybody holds it now. Looking takes a share of it for a moment: who wants it needs some patience."""

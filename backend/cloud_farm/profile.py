@@ -262,7 +262,21 @@ def _check(profile: FarmProfile) -> None:
             profile.gpu.device in ("", *DEVICES) and profile.gpu.device != "auto",
             f"gpu.device '{profile.gpu.device}' is none of {', '.join(DEVICES[1:])}.",
         ),
+        (profile.gpu.count >= 1, "gpu.count must be at least 1."),
         (profile.limits.workers is None or profile.limits.workers >= 1, "limits.workers must be at least 1."),
+        (
+            profile.limits.parallelism is None or profile.limits.parallelism >= 1,
+            "limits.parallelism must be at least 1.",
+        ),
+        (
+            profile.limits.frame_seconds is None or profile.limits.frame_seconds > 0,
+            "limits.frame_seconds must be more than 0.",
+        ),
+        (profile.limits.log_bytes >= 1, "limits.log_bytes must be at least 1."),
+        (
+            profile.price_per_gpu_hour is None or profile.price_per_gpu_hour >= 0,
+            "price_per_gpu_hour can't be negative.",
+        ),
         (
             bool(profile.volume.mount_path),
             "volume.mount_path is missing: it says where the farm's volume is.",

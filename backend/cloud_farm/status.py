@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from . import history
+from .asset_trust import AssetTrust
 from .engines import Engine, EngineStatus, TaskStatus
-from .errors import LandingError, NotFoundError
-from .events import FrameDone, FrameFailed, FrameStarted, Listener, Note, Progress, StateChanged, ignore
+from .events import CancelToken, FrameFailed, FrameStarted, Listener, Progress, StateChanged, ignore
+from .frame_table import FrameState, FrameTable, Pace
 from .job import JobDocument
-from .landing import Landing
+from .landed import Landing
+from .landing_queue import LandingQueue
+from .running import RunningFrame
 from .stores import Store
-from .tracking import FrameKey, JobTracker, Published, RunningFrame
+from .tracking import FrameFailure, FrameKey, JobTracker
+from .upload_lock import is_being_sent
 
+_LONG_UPLOAD = 86400.0
+"""Seconds after which an upload from another computer counts as interrupted."""
 FINAL_STATES = ("done", "failed", "cancelled")
-_RATE_WINDOW = 20
-"""Frames/s is taken from this many last frames: it follows the job, and one slow frame does not shake it."""
-
-
-@dataclass(frozen=True)
-class FrameState:
-    """One frame of one camera: waiting, rendering, done or failed."""
-
-    camera: str | None
-    frame: int
-    state: str
 
 
 @dataclass(frozen=True)
 class JobSummary:
-    """One line of the job list."""
+    """One line of the job list; `stalled` as in `JobStatus`."""
 
     id: str
     title: str
@@ -42,6 +40,8 @@ class JobSummary:
     frames_done: int
     frames_failed: int
     message: str = ""
+    tags: tuple[str, ...] = ()
+    stalled: bool = False
 
     @classmethod
     def unreadable(cls, job_id: str, message: str) -> JobSummary:
@@ -61,11 +61,16 @@ class JobStatus:
         eta_seconds: Until the last frame, None while unknown.
         last_file: The frame file that landed (or was published) last.
         messages: What went wrong, in plain words.
+        set_aside: Where frames were put because something newer had their name.
+        not_landed: Why finished frames could not be brought here.
         engine_running: Something of the job still runs, if only to end.
-        stalled: Nothing runs although the job is not over: its runner died. `resume` goes on.
+        stalled: Nothing runs although the job is not over: its runner died, and `resume` goes on; or its upload was
+            interrupted.
         started_at: When it was last submitted or retried, by the volume's clock (seconds since 1970); 0 before that.
         last_frame_at: When the newest frame was published, same clock; 0 while there is none.
         read_at: When this picture was taken, same clock.
+        comment: The submitter's note for people.
+        tags: Words to find the job by.
     """
 
     id: str
@@ -88,11 +93,14 @@ class JobStatus:
     landing: str
     messages: tuple[str, ...]
     set_aside: tuple[str, ...] = ()
+    not_landed: tuple[str, ...] = ()
     engine_running: bool = False
     stalled: bool = False
     started_at: float = 0.0
     last_frame_at: float = 0.0
     read_at: float = 0.0
+    comment: str = ""
+    tags: tuple[str, ...] = ()
 
     @property
     def is_final(self) -> bool:
@@ -114,38 +122,49 @@ class StatusReader:
         self._tracker = JobTracker(store, document.id)
         self._history: tuple[history.JobEvent, ...] = ()
         self._state = ""
-        self._last_file = ""
         self._told: set[object] = set()
-        self._unlanded: list[Published] = []
+        self._queue = LandingQueue(store, self._tracker, document.id)
+        self._table = FrameTable(self._tracker)
+        self._pace = Pace()
         self._running: tuple[RunningFrame, ...] = ()
 
-    def read(self, *, on_event: Listener = ignore, landing: Landing | None = None) -> JobStatus:
-        """Refresh from the volume and the engine, land what is new, and tell what changed."""
+    def read(
+        self, *, on_event: Listener = ignore, landing: Landing | None = None, cancel: CancelToken | None = None
+    ) -> JobStatus:
+        """Refresh from the volume and the engine, land what is new, and tell what changed.
+
+        Raises:
+            Cancelled: `cancel` was set before all had landed.
+        """
         # The engine is asked first: a job that ends in between has its last records on the volume when we look there.
         engine = self._engine.status(self._document.id)
-        self._refresh()
+        self._refresh(engine)
         if landing is not None:
-            self._land(landing, on_event)
+            self._queue.land(landing, on_event, cancel=cancel)
         status = self._status(engine, landing)
         self._tell(status, on_event)
         return status
+
+    @property
+    def is_landing(self) -> bool:
+        """Whether finished frames wait for their files to be seen."""
+        return len(self._queue) > 0
 
     def landed(self, landing: Landing) -> dict[FrameKey, Path]:
         """Land every finished frame and tell where its main file lies; the newest revision of each.
 
         Raises:
-            LandingError: A frame has a hostile name, or the folder can't be written.
+            LandingError: The folder can't be written.
         """
-        self._refresh()
-        newest = {key: revision for revision, key in sorted(self._tracker.published, key=lambda item: item[0])}
-        found = {key: self._tracker.published[revision, key] for key, revision in newest.items()}
-        return {key: landing.land(item.revision, self._tracker.record(item)) for key, item in found.items()}
+        self._refresh(self._engine.status(self._document.id))
+        self._queue.add(self._tracker.published.values())
+        return self._queue.land(landing)
 
     def summary(self) -> JobSummary:
         """Return one line about the job; reads no log and no record."""
         engine = self._engine.status(self._document.id)
-        self._refresh()
-        state, message, _ = self._derive(engine)
+        self._refresh(engine, look_closely=False)
+        state, message, stalled = self._derive(engine)
         doc = self._document
         return JobSummary(
             doc.id,
@@ -155,46 +174,56 @@ class StatusReader:
             doc.host,
             doc.created,
             len(self._tracker.wanted),
-            self._done,
-            self._failed,
+            self._table.done,
+            len(self._table.failed()),
             message,
+            doc.job.tags,
+            stalled,
         )
 
-    def _refresh(self) -> None:
+    def _refresh(self, engine: EngineStatus, *, look_closely: bool = True) -> None:
         self._history = history.read_history(self._store, self._document.id, known=self._history)
-        fresh = self._tracker.refresh(history.revisions(self._history), since=history.last_retry(self._history))
-        self._unlanded.extend(fresh)
-
-    @property
-    def _done(self) -> int:
-        return sum(1 for key in self._tracker.wanted if self._tracker.is_done(key))
-
-    @property
-    def _failed(self) -> int:
-        return sum(1 for key in self._tracker.failures if self._final_failure(key))
-
-    def _final_failure(self, key: FrameKey) -> bool:
-        failure = self._tracker.failure(key)
-        return failure is not None and failure.final
+        fresh = self._tracker.refresh(
+            history.revisions(self._history), since=history.last_retry(self._history), at_once=not engine.running
+        )
+        for part in (self._queue, self._pace):
+            part.add(fresh)
+        self._table.update(fresh)
+        self._running = self._tracker.running() if engine.running and look_closely else ()
 
     def _derive(self, engine: EngineStatus) -> tuple[str, str, bool]:
         """Return (state, message, stalled)."""
         kind = history.last_control(self._history)
-        if not kind or kind == history.CANCELLED and not self._tracker.wanted:
-            return ("cancelled" if kind else "uploading"), "", False
-        if self._done == len(self._tracker.wanted) and not (kind == history.CANCELLED and engine.running):
+        if not kind:
+            return self._derive_unsubmitted()
+        if kind == history.CANCELLED and not self._tracker.wanted:
+            return "cancelled", "", False
+        if self._table.done == len(self._tracker.wanted) and not (kind == history.CANCELLED and engine.running):
             return "done", "", False
         if kind == history.CANCELLED:
             return ("cancelling" if engine.running else "cancelled"), "", False
         if kind == history.PAUSED:
             return "paused", "", False
         if engine.running:
-            return (
-                ("rendering" if self._tracker.published or self._tracker.running() else "queued"),
-                engine.message,
-                False,
-            )
+            begun = self._tracker.published or self._tracker.has_begun
+            return "rendering" if begun else "queued", engine.message, False
         return self._derive_still(engine)
+
+    def _derive_unsubmitted(self) -> tuple[str, str, bool]:
+        """Somebody sends it, or was interrupted: on this computer we know, of another one we only know since when."""
+        doc = self._document
+        if is_being_sent(doc.id):
+            return "uploading", "", False
+        here = (doc.host, doc.owner) == (socket.gethostname(), history.user_name())
+        age = self._store.server_time() - datetime.fromisoformat(doc.created).timestamp()
+        if not here and age < _LONG_UPLOAD:
+            return "uploading", f"It is being sent from {doc.host}.", False
+        return (
+            "uploading",
+            "Its submission was interrupted. Submit the scene again: what was sent is not sent twice."
+            f" Remove this job with: cloud-farm delete {doc.id} --yes",
+            True,
+        )
 
     def _derive_still(self, engine: EngineStatus) -> tuple[str, str, bool]:
         """Nothing runs, not everything is done, and nobody asked for that."""
@@ -206,9 +235,10 @@ class StatusReader:
 
     def _status(self, engine: EngineStatus, landing: Landing | None) -> JobStatus:
         state, message, stalled = self._derive(engine)
-        self._running = self._tracker.running() if engine.running else ()
-        doc, rate = self._document, self._rate()
-        waiting = len(self._tracker.wanted) - self._done - self._failed
+        doc, since, now = self._document, history.last_retry(self._history), self._store.server_time()
+        rate = self._pace.per_second(since=since, now=now if self._running else None)
+        failed = self._table.failed()
+        waiting = len(self._tracker.wanted) - self._table.done - len(failed)
         return JobStatus(
             id=doc.id,
             title=doc.job.title,
@@ -219,90 +249,44 @@ class StatusReader:
             created=doc.created,
             farm=doc.farm,
             frames_total=len(self._tracker.wanted),
-            frames_done=self._done,
-            frames_failed=self._failed,
-            frame_states=self._frame_states(),
+            frames_done=self._table.done,
+            frames_failed=len(failed),
+            frame_states=self._table.states((frame.camera, frame.frame) for frame in self._running),
             running=self._running,
             tasks=engine.tasks,
             frames_per_second=rate,
             eta_seconds=waiting / rate if rate and state == "rendering" else None,
-            last_file=self._last_file,
+            last_file=self._queue.last_file,
             landing=str(landing.folder if landing else self._landing_folder),
-            messages=self._messages(message, engine),
+            messages=self._messages(message, engine, failed.values()),
+            not_landed=tuple(dict.fromkeys(self._queue.failed.values())),
             set_aside=tuple(str(path) for path in landing.set_aside) if landing else (),
             engine_running=engine.running,
             stalled=stalled,
-            started_at=history.last_retry(self._history),
-            last_frame_at=max((found.at for found in self._tracker.published.values()), default=0.0),
-            read_at=self._store.server_time(),
+            started_at=since,
+            last_frame_at=self._pace.last,
+            read_at=now,
+            comment=doc.job.comment,
+            tags=doc.job.tags,
         )
 
-    def _frame_states(self) -> tuple[FrameState, ...]:
-        now = {(frame.camera, frame.frame) for frame in self._running}
-        return tuple(
-            FrameState(*key, self._frame_state(key, now))
-            for key in sorted(self._tracker.wanted, key=lambda k: (k[0] or "", k[1]))
-        )
-
-    def _frame_state(self, key: FrameKey, now: set[FrameKey]) -> str:
-        if self._tracker.is_done(key):
-            return "done"
-        if self._final_failure(key):
-            return "failed"
-        return "rendering" if key in now else "waiting"
-
-    def _messages(self, message: str, engine: EngineStatus) -> tuple[str, ...]:
-        frames = [
-            f"Frame {f.frame}: {f.message}"
-            for f in self._tracker.failures.values()
-            if self._final_failure((f.camera, f.frame))
-        ]
+    def _messages(self, message: str, engine: EngineStatus, failed: Iterable[FrameFailure]) -> tuple[str, ...]:
+        frames = [f"Frame {failure.frame}: {failure.message}" for failure in failed]
         tasks = [task.message for task in engine.tasks if task.message and task.phase in ("failed", "backing_off")]
         return tuple(dict.fromkeys(text for text in (*frames, *self._tracker.reasons, *tasks, message) if text))
 
-    def _rate(self) -> float | None:
-        """Frames a second: over the last frames, and from the start while there are only a few."""
-        since = history.last_retry(self._history)
-        times = sorted(found.at for found in self._tracker.published.values() if found.at >= since)
-        if not times:
-            return None
-        begin, count = (since, len(times)) if len(times) <= _RATE_WINDOW else (times[-_RATE_WINDOW], _RATE_WINDOW - 1)
-        end = max(self._store.server_time(), times[-1]) if self._running else times[-1]
-        return count / (end - begin) if end > begin else None
-
-    def _land(self, landing: Landing, on_event: Listener) -> None:
-        """Land every new frame; one that can't be landed is told and does not stop the others."""
-        newest = {
-            (found.camera, found.frame): found.revision for found in sorted(self._unlanded, key=lambda f: f.revision)
-        }
-        for found in self._unlanded:
-            if newest[found.camera, found.frame] != found.revision:
-                continue
-            try:
-                record = self._tracker.record(found)
-                path = landing.land(found.revision, record)
-            except (LandingError, NotFoundError) as error:
-                on_event(Note(str(error)))
-                if isinstance(error, LandingError) and "can't be written" in str(error):
-                    raise
-                continue
-            self._last_file = str(path)
-            on_event(
-                FrameDone(
-                    self._document.id,
-                    found.camera,
-                    found.frame,
-                    str(path),
-                    record.seconds,
-                    record.device,
-                    record.host,
-                )
+    def _doubt_assets(self) -> None:
+        """Have the next submission prove the files that this job could not use, though they look as they always did."""
+        if self._tracker.has_wrong_files:
+            files = self._document.pack.files
+            AssetTrust(self._store.volume).forget(
+                str(sha256) for entry in files for sha256 in (entry.get("sha256"), *(entry.get("parts") or ()))
             )
-        self._unlanded.clear()
 
     def _tell(self, status: JobStatus, on_event: Listener) -> None:
         if status.state != self._state:
             self._state = status.state
+            self._doubt_assets()
             on_event(
                 StateChanged(
                     status.id,
@@ -316,13 +300,12 @@ class StatusReader:
                 on_event,
                 FrameStarted(status.id, running.camera, running.frame, running.attempt),
             )
-        for key, failure in self._tracker.failures.items():
-            if self._final_failure(key):
-                self._once(
-                    ("failed", key, failure.message),
-                    on_event,
-                    FrameFailed(status.id, failure.camera, failure.frame, failure.message),
-                )
+        for key, failure in self._table.failed().items():
+            self._once(
+                ("failed", key, failure.message),
+                on_event,
+                FrameFailed(status.id, failure.camera, failure.frame, failure.message),
+            )
         figures = Progress(
             status.id,
             status.state,

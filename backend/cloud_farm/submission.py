@@ -1,12 +1,10 @@
-"""From a scene file to a job on the volume: probe, pack, plan, then send in an order that survives any interruption."""
+"""From a scene file to a job that is ready to be sent: probe, pack, plan."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
 import hashlib
-import json
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,21 +13,18 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from . import history
 from .blend_file import written_by
 from .blender import BlenderInfo, Launcher, find_blender, probe
-from .control import publish_plan
-from .errors import InvalidJobError, StoreError
-from .events import FindingFound, Listener, Stage, Transfer, counted, ignore
-from .job import SCHEMA, Finding, JobPack, RenderJob, new_job_id
+from .delta import SMALLEST
+from .errors import InvalidJobError
+from .events import FindingFound, Listener, Stage, ignore
+from .job import Finding, JobPack, RenderJob, new_job_id
 from .json_data import to_json
 from .landing import landing_folder
-from .layout import JobLayout, asset
 from .packing import pack
 from .plan import RenderPlan, Toolchain, plan
 from .profile import FarmProfile
-from .stores import Store
-from .version import VERSION
+from .stores import STORES
 
 _SCRIPTS = Path(__file__).parent / "inside_blender"
 _DEVICE_ORDER = ("OPTIX", "CUDA", "HIP", "ONEAPI", "METAL")
@@ -91,12 +86,14 @@ def prepared(
     scene_file: Path,
     allow_scripts: bool = False,
     project: Path | None = None,
+    pieces_from: int | None = None,
     on_event: Listener = ignore,
 ) -> Iterator[Prepared]:
     """Pack and plan a job. What packing had to rewrite lives only inside the `with` block.
 
     Args:
         scene_file: The .blend on this computer (for `on_volume` jobs the local mirror of it).
+        pieces_from: .blend files of so many bytes on are sent in pieces; None: as suits the farm's store.
 
     Raises:
         InvalidJobError: An error finding; nothing was sent.
@@ -115,6 +112,7 @@ def prepared(
             workdir=Path(workdir),
             project=project,
             allowed_missing=job.allowed_missing,
+            pieces_from=_pieces_from(profile) if pieces_from is None else pieces_from,
             on_event=on_event,
         )
         if allow_scripts:
@@ -133,67 +131,17 @@ def prepared(
         yield result
 
 
+def _pieces_from(profile: FarmProfile) -> int | None:
+    """Return from which size on pieces pay: over a line; a folder would have to copy what it can link."""
+    return SMALLEST if STORES[profile.store].is_far else None
+
+
 def refuse_errors(findings: tuple[Finding, ...]) -> None:
     """Raise if any finding is an error; the message has all of them."""
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         lines = [" ".join(part for part in (finding.message, finding.fix) if part) for finding in errors]
         raise InvalidJobError("\n".join(lines), findings=errors)
-
-
-def send(ready: Prepared, store: Store, *, on_event: Listener = ignore) -> None:
-    """Bring a job to the volume. Only the `submitted` event, written last, makes it one that runs.
-
-    job.json goes first: it names every asset, so that no clean-up takes one away meanwhile.
-    """
-    layout = JobLayout(ready.plan.job_id)
-    _check_space(ready, store)
-    if not store.put(_job_json(ready), layout.job_json, if_absent=True):
-        raise StoreError(f"The volume has a job {ready.plan.job_id} already. Submit again: a new id is drawn.")
-    for name, content in own_scripts().items():
-        store.put(content, layout.scripts / name)
-    _send_assets(ready.pack, store, on_event)
-    publish_plan(ready.plan, store)
-
-
-def _send_assets(packed: JobPack, store: Store, on_event: Listener) -> None:
-    by_hash = {entry.sha256: entry for entry in packed.files}
-    missing = sorted(by_hash.keys() - store.present({sha: entry.size for sha, entry in by_hash.items()}))
-    total = sum(by_hash[sha].size for sha in missing)
-    on_event(Stage("uploading", f"{len(missing)} of {counted(len(by_hash), 'file')} to send"))
-    done = 0
-    for sha in missing:
-        entry = by_hash[sha]
-        store.put(entry.source, asset(sha), sha256=sha)
-        done += entry.size
-        on_event(Transfer("upload", entry.path, done, total))
-
-
-def _check_space(ready: Prepared, store: Store) -> None:
-    free = store.free_space()
-    if free is not None and free < ready.pack.size:
-        raise StoreError(
-            f"The farm's volume has {free / 2**20:,.0f} MiB free, the scene needs {ready.pack.size / 2**20:,.0f} MiB. Free some space: cloud-farm delete --older-than 30d"
-        )
-
-
-def _job_json(ready: Prepared) -> bytes:
-    # The artist's own folders stay at home; the name template is what further revisions need.
-    template = str(ready.plan.document["settings"]["template"])
-    job = dataclasses.replace(ready.job, scene_file=PurePosixPath(ready.pack.scene).name, landing=template)
-    data = {
-        "schema": SCHEMA,
-        "id": ready.plan.job_id,
-        "owner": history.user_name(),
-        "host": socket.gethostname(),
-        "created": history.now_text(),
-        "tool": VERSION,
-        "blender": {"version": ready.blender.version, "hash": ready.blender.build_hash},
-        "farm": ready.profile.name,
-        "job": to_json(job),
-        "pack": ready.pack.to_json(),
-    }
-    return json.dumps(data, indent=1, ensure_ascii=False).encode()
 
 
 def _job_findings(job: RenderJob, packed: JobPack, planned: RenderPlan) -> list[Finding]:

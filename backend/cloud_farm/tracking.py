@@ -16,12 +16,13 @@ from .errors import NotFoundError, SchemaError
 from .job import FrameRecord, parse_record
 from .layout import JobLayout, camera_slug
 from .plan import Chunk, read_chunks
-from .stores import Store, StoreEntry
+from .running import RunningFrame, RunningFrames
+from .stores import Store
+from .watching import FolderWatch
 
 _RECORD = re.compile(r"(?P<slug>[a-z0-9-]+)\.(?P<frame>-?\d{6,})\.json")
-_FRESH_SECONDS = 3.0
-"""A folder that changed this recently is listed again even if its time stands still: clocks of file systems are coarse."""
-_LOG_TAIL = 16 * 1024
+
+_CAUSE_HASH = 17
 
 FrameKey = tuple[str | None, int]
 """(camera, frame); camera None leaves the choice to the scene."""
@@ -35,6 +36,11 @@ class Published:
     camera: str | None
     frame: int
     at: float
+
+    @property
+    def key(self) -> FrameKey:
+        """Which frame it is about."""
+        return self.camera, self.frame
 
 
 @dataclass(frozen=True)
@@ -51,18 +57,6 @@ class FrameFailure:
     final: bool
 
 
-@dataclass(frozen=True)
-class RunningFrame:
-    """A frame that a Blender renders now."""
-
-    attempt: str
-    chunk: str
-    camera: str | None
-    frame: int
-    sample: int | None = None
-    samples: int | None = None
-
-
 class Revision:
     """One stored plan: its document and chunks."""
 
@@ -77,28 +71,12 @@ class Revision:
         self.by_id = {chunk.id: chunk for chunk in self.chunks}
 
 
-class FolderWatch:
-    """Lists a folder again only when it changed."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._seen: dict[PurePosixPath, float] = {}
-
-    def changed(self, parent: PurePosixPath) -> list[PurePosixPath]:
-        """Return the subfolders of `parent` that changed since the last call (by their times), new ones included."""
-        now = self._store.server_time()
-        result = []
-        for entry in self._store.list(parent):
-            path = parent / entry.name
-            if entry.is_dir and self._seen.get(path) != entry.mtime:
-                result.append(path)
-                if now - entry.mtime > _FRESH_SECONDS:
-                    self._seen[path] = entry.mtime
-        return result
-
-
 class JobTracker:
-    """Follows one job on the volume. `refresh` reads what is new since the last call."""
+    """Follows one job on the volume. `refresh` reads what is new since the last call.
+
+    Attributes:
+        has_wrong_files: An attempt found a file of the job that is not what its hash says.
+    """
 
     def __init__(self, store: Store, job_id: str) -> None:
         self._store = store
@@ -108,17 +86,24 @@ class JobTracker:
         self.wanted: dict[FrameKey, int] = {}
         self.failures: dict[FrameKey, FrameFailure] = {}
         self.reasons: list[str] = []
+        self.has_wrong_files = False
         self._watch = FolderWatch(store)
         self._slugs: dict[str, str | None] = {}
+        self._fresh: list[Published] = []
+        self._unread: dict[str, tuple[float, float]] = {}
         self._ends: set[str] = set()
         self._since = 0.0
         self._open_attempts: set[str] = set()
+        self._running = RunningFrames(store, self.layout)
 
-    def refresh(self, revisions: tuple[int, ...], *, since: float = 0.0) -> tuple[Published, ...]:
+    def refresh(
+        self, revisions: tuple[int, ...], *, since: float = 0.0, at_once: bool = False
+    ) -> tuple[Published, ...]:
         """Read new plans, records and ends of attempts; returns the records that are new.
 
         Args:
             since: Failures before this moment (volume's clock) count no more: the job was retried then.
+            at_once: Look at every folder that changed, even if it is large and was looked at a moment ago.
         """
         if since > self._since:
             self._since = since
@@ -127,14 +112,22 @@ class JobTracker:
         for number in revisions:
             if number not in self.revisions:
                 self._add_revision(number)
-        fresh = [found for number in revisions for found in self._new_records(number)]
-        self._read_attempts()
-        return tuple(fresh)
+        for number in revisions:
+            self._find_records(number, at_once=at_once)
+        self._read_attempts(at_once=at_once)
+        fresh, self._fresh = self._fresh, []
+        return tuple(sorted(fresh, key=lambda found: found.at))
 
     def record(self, found: Published) -> FrameRecord:
         """Read a record whole."""
         path = self.layout.record(found.revision, found.camera, found.frame)
         return parse_record(self._store.read(path), where=str(path))
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether an attempt at a chunk runs."""
+        chunks = {attempt.rpartition(".")[0] for attempt in self._open_attempts}
+        return any(chunks & revision.by_id.keys() for revision in self.revisions.values())
 
     def is_done(self, key: FrameKey) -> bool:
         """Tell whether the frame is there in the newest revision that wants it."""
@@ -146,8 +139,7 @@ class JobTracker:
 
     def running(self) -> tuple[RunningFrame, ...]:
         """Return what the attempts that have no end yet render, from the tails of their logs."""
-        frames = (self._running_frame(attempt) for attempt in sorted(self._open_attempts))
-        return tuple(frame for frame in frames if frame is not None)
+        return self._running.read(self._open_attempts)
 
     def _add_revision(self, number: int) -> None:
         path = self.layout.plan(number)
@@ -161,39 +153,58 @@ class JobTracker:
                     self.wanted[key] = number
                     self.failures.pop(key, None)
 
-    def _new_records(self, number: int) -> list[Published]:
-        fresh = []
-        for block in self._watch.changed(self.layout.records(number)):
-            for entry in self._store.list(block):
-                found = self._published(number, entry)
-                if found is not None and (number, (found.camera, found.frame)) not in self.published:
-                    self.published[number, (found.camera, found.frame)] = found
-                    fresh.append(found)
-        return sorted(fresh, key=lambda found: found.at)
+    def _find_records(self, number: int, *, at_once: bool) -> None:
+        """Find what is new; it is kept until a whole refresh could tell of it."""
+        for block, changed_at in self._watch.changed(self.layout.records(number), at_once=at_once).items():
+            for name, at in self._watch.look(block, changed_at, ending=".json").items():
+                found = self._published(number, name, at)
+                if found is not None and (number, found.key) not in self.published:
+                    self.published[number, found.key] = found
+                    self._fresh.append(found)
 
-    def _published(self, number: int, entry: StoreEntry) -> Published | None:
-        match = _RECORD.fullmatch(entry.name)
+    def _published(self, number: int, name: str, at: float) -> Published | None:
+        match = _RECORD.fullmatch(name)
         if match is None or match["slug"] not in self._slugs:
             return None
-        return Published(number, self._slugs[match["slug"]], int(match["frame"]), entry.mtime)
+        return Published(number, self._slugs[match["slug"]], int(match["frame"]), at)
 
-    def _read_attempts(self) -> None:
-        entries = self._store.list(self.layout.attempts)
-        ends = {
-            entry.name.removesuffix(".end.json"): entry.mtime for entry in entries if entry.name.endswith(".end.json")
-        }
-        starts = {entry.name.removesuffix(".start.json") for entry in entries if entry.name.endswith(".start.json")}
-        for attempt in sorted(ends.keys() - self._ends, key=lambda name: ends[name]):
-            if ends[attempt] >= self._since:
+    def _read_attempts(self, *, at_once: bool) -> None:
+        folder = self.layout.attempts
+        changed_at = self._watch.changed(self.layout.folder, at_once=at_once).get(folder)
+        if changed_at is not None:
+            names = self._watch.look(folder, changed_at, ending=".json")
+            listed = {name.removesuffix(".end.json"): at for name, at in names.items() if name.endswith(".end.json")}
+            starts = {name.removesuffix(".start.json") for name in names if name.endswith(".start.json")}
+            self._unread = {attempt: (at, changed_at) for attempt, at in listed.items() if attempt not in self._ends}
+            self._open_attempts = starts - listed.keys()
+        for attempt, (at, changed_at) in sorted(self._unread.items(), key=lambda item: item[1]):
+            if not self._is_whole(attempt) and self._ended_at(attempt, at, changed_at) >= self._since:
                 self._read_end(attempt)
-        self._ends |= ends.keys()
-        self._open_attempts = starts - ends.keys()
+            self._ends.add(attempt)
+            del self._unread[attempt]
+
+    def _is_whole(self, attempt: str) -> bool:
+        """Tell whether every frame of the attempt's chunk is there: then nobody asks how it ended."""
+        chunk_id = attempt.rpartition(".")[0]
+        for number, revision in self.revisions.items():
+            chunk = revision.by_id.get(chunk_id)
+            if chunk is not None:
+                return all((number, (chunk.camera, frame)) in self.published for frame in chunk.frames)
+        return False
+
+    def _ended_at(self, attempt: str, listed: float, changed_at: float) -> float:
+        """Return when an attempt ended; the time that stands for all of a large folder says too little."""
+        if listed < changed_at:
+            return listed
+        entry = self._store.stat(self.layout.attempts / f"{attempt}.end.json")
+        return entry.mtime if entry is not None else listed
 
     def _read_end(self, attempt: str) -> None:
         end = self._read_json(self.layout.attempts / f"{attempt}.end.json")
         number = int(end.get("revision") or 0)
         chunk = self.revisions[number].by_id.get(str(end.get("chunk"))) if number in self.revisions else None
         final = end.get("exit") == 78
+        self.has_wrong_files = self.has_wrong_files or end.get("cause") == _CAUSE_HASH
         if chunk is None:
             if final and end.get("reason"):
                 self.reasons.append(str(end["reason"]))
@@ -207,46 +218,9 @@ class JobTracker:
             if self.wanted.get(key) == number:
                 self.failures[key] = FrameFailure(*key, message, final)
 
-    def _running_frame(self, attempt: str) -> RunningFrame | None:
-        last: dict[str, Any] = {}
-        for line in self.log_tail(attempt).splitlines():
-            event = _progress(line)
-            if event.get("cloud_farm") in ("frame_started", "sample"):
-                last = {**last, **event} if last.get("frame") == event.get("frame") else event
-            elif event.get("cloud_farm") in ("frame_done", "frame_failed"):
-                last = {}
-        if "frame" not in last:
-            return None
-        return RunningFrame(
-            attempt,
-            attempt.rsplit(".", 1)[0],
-            last.get("camera"),
-            int(last["frame"]),
-            last.get("sample"),
-            last.get("samples"),
-        )
-
-    def log_tail(self, attempt: str) -> str:
-        """Return the last few kilobytes of an attempt's log; empty while there is none."""
-        path = self.layout.logs / f"{attempt}.log"
-        entry = self._store.stat(path)
-        if entry is None:
-            return ""
-        return self._store.read(path, start=max(0, entry.size - _LOG_TAIL)).decode("utf-8", "replace")
-
     def _read_json(self, path: PurePosixPath) -> Mapping[str, Any]:
         try:
             data = json.loads(self._store.read(path))
         except (ValueError, NotFoundError):
             return {}  # an attempt's end explains, it decides nothing: a torn one is as good as none
         return data if isinstance(data, dict) else {}
-
-
-def _progress(line: str) -> dict[str, Any]:
-    if not line.startswith('{"cloud_farm":'):
-        return {}
-    try:
-        data = json.loads(line)
-    except ValueError:
-        return {}
-    return data if isinstance(data, dict) else {}

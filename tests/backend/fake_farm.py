@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 from cloud_farm.engines import TaskStatus
 from cloud_farm.errors import JobNotFoundError
-from cloud_farm.events import CancelToken, Event, FrameDone, Listener, Progress, StateChanged, ignore
-from cloud_farm.status import FrameState, JobStatus, JobSummary
-from cloud_farm.tracking import RunningFrame
+from cloud_farm.events import CancelToken, Event, FrameDone, Listener, Note, Progress, StateChanged, ignore
+from cloud_farm.farm import Fetched
+from cloud_farm.frame_table import FrameState
+from cloud_farm.running import RunningFrame
+from cloud_farm.status import JobStatus, JobSummary
 
 JOB = "shot-20261123-abc123"
 
@@ -32,7 +35,7 @@ def make_status(
         for index, (camera, frame) in enumerate(keys)
     )
     work = tuple(
-        RunningFrame(f"r1c{i:05d}.0badcafe", f"r1c{i:05d}", frame.camera, frame.frame, sample=7 * i % 64, samples=64)
+        RunningFrame(f"r1c{i:05d}.0badcafe", f"r1c{i:05d}", frame.camera, frame.frame, 7 * i % 64, 64, started_at=980.0)
         for i, frame in enumerate(item for item in states if item.state == "rendering")
     )
     values: dict[str, Any] = {
@@ -69,7 +72,16 @@ class FakeFarm:
         rows = [("done", 24, 0), ("rendering", 7, 0), ("failed", 20, 4)]
         return tuple(
             JobSummary(
-                f"a-scene-{n}-20261123-abc12{n}", "x", state, "ada", "box", "2026-11-23T21:30:00Z", 24, done, bad
+                f"a-scene-{n}-20261123-abc12{n}",
+                "x",
+                state,
+                "ada",
+                "box",
+                "2026-11-23T21:30:00Z",
+                24,
+                done,
+                bad,
+                tags=("film", f"shot{n}"),
             )
             for n, (state, done, bad) in enumerate(rows)
         )
@@ -107,6 +119,23 @@ class FakeFarm:
     def logs(self, job_id: str, *, chunk: str | None = None) -> Iterator[str]:
         yield f"== {chunk or 'prepare.0badcafe'}"
         yield "a line"
+
+    def follow_logs(self, job_id: str, *, chunk: str | None = None, cancel: CancelToken | None = None) -> Iterator[str]:
+        yield from self.logs(job_id, chunk=chunk)
+        token = cancel or CancelToken()
+        self.on_follow(token)
+        token.raise_if_cancelled()
+        yield "the last line"
+
+    def older_than(self, age: datetime.timedelta) -> tuple[JobSummary, ...]:
+        self.calls.append(("older_than", age))
+        return self.jobs()[:2]
+
+    def fetch(self, job_id: str, *, target: Path | None = None, on_event: Listener = ignore) -> Fetched:
+        missing = self.last.not_landed
+        for reason in missing:
+            on_event(Note(reason))
+        return Fetched(target or Path("/shots"), self.last.frames_done - len(missing), missing)
 
     def cancel(self, job_id: str) -> None:
         self.calls.append(("cancel", job_id))

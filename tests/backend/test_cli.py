@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import signal
@@ -201,6 +202,17 @@ def test_the_exit_code_is_how_the_job_ended(farm: FakeFarm, state: str, code: in
     assert run(["follow"]) == code
 
 
+@pytest.mark.parametrize("command", ["follow", "fetch"])
+def test_a_frame_that_did_not_come_is_no_success(
+    farm: FakeFarm, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    farm.last = make_status(3, done=3, state="done", not_landed=("shot_0002.png is not what its record says.",))
+    assert run([command]) == 1
+    shown = capsys.readouterr()
+    assert "shot_0002.png is not what its record says." in shown.out + shown.err
+    assert "2 frames in /shots" in shown.out
+
+
 def test_plain_lines_are_sentences_without_escapes(farm: FakeFarm, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["follow", "shot"]) == 0
     out = capsys.readouterr().out
@@ -254,6 +266,36 @@ def test_status_fits_80_columns(farm: FakeFarm, capsys: pytest.CaptureFixture[st
     assert all(len(line) <= 80 for line in capsys.readouterr().out.splitlines())
 
 
+def test_jobs_are_found_by_their_tags(farm: FakeFarm, capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for words in (["--tag", "film"], ["--tag", "film", "--tag", "shot1"], ["--tag", "nothing"]):
+        assert run(["jobs", "--json", *words]) == 0
+        found.append([json.loads(line)["id"][:9] for line in capsys.readouterr().out.splitlines()])
+    assert found == [["a-scene-0", "a-scene-1", "a-scene-2"], ["a-scene-1"], []]
+    assert run(["jobs", "--tag", "nothing"]) == 0
+    assert capsys.readouterr().out == "No jobs with these tags.\n"
+
+
+def test_status_shows_what_people_noted(farm: FakeFarm, capsys: pytest.CaptureFixture[str]) -> None:
+    farm.last = make_status(3, comment="for the \x1b[2J client", tags=("film", "draft"))
+    assert run(["status"]) == 0
+    out = capsys.readouterr().out
+    assert " note   for the \ufffd[2J client" in out
+    assert " tags   film, draft" in out
+
+
+@pytest.mark.parametrize(("keep", "last"), [([], "a line"), (["--follow"], "the last line")])
+def test_logs(farm: FakeFarm, keep: list[str], last: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["logs", "shot", "r1c00002", *keep]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert (out[0], out[-1]) == ("== r1c00002", last)
+
+
+def test_ctrl_c_ends_a_followed_log(farm: FakeFarm) -> None:
+    farm.on_follow = lambda token: token.cancel()
+    assert run(["logs", "--follow"]) == 130
+
+
 # -- controlling ----------------------------------------------------------------------------------------------------------
 
 
@@ -269,6 +311,49 @@ def test_delete_only_shows_until_it_is_told_yes(farm: FakeFarm, capsys: pytest.C
     assert run(["delete", "last"]) == 0
     assert farm.calls == []
     assert "--yes" in capsys.readouterr().out
+
+
+def test_old_jobs_are_shown_and_deleted_only_when_told(farm: FakeFarm, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["delete", "--older-than", "30d"]) == 0
+    assert farm.calls == [("older_than", datetime.timedelta(days=30))]
+    assert capsys.readouterr().out.count("Would move") == 2
+    assert run(["delete", "--older-than", "12h", "--yes"]) == 0
+    assert [job for call, job in farm.calls if call == "delete"] == [job.id for job in farm.jobs()[:2]]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["cancel"], {"event": "cancelled", "job": JOB}),
+        (["pause"], {"event": "paused", "job": JOB}),
+        (["resume"], {"event": "resumed", "job": JOB}),
+        (["retry", "--detach"], {"event": "retried", "job": JOB, "revision": 2}),
+        (["delete", "last"], {"event": "deleted", "job": JOB, "dry_run": True}),
+        (["delete", "last", "--yes"], {"event": "deleted", "job": JOB, "dry_run": False}),
+    ],
+)
+def test_programs_are_told_what_was_done(
+    farm: FakeFarm, words: list[str], told: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*words, "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == told
+
+
+def test_a_profile_shows_every_value_and_where_it_comes_from(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOUD_FARM_LIMITS_WORKERS", "3")
+    assert run(["profile", "local"]) == 0
+    rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
+    assert rows["limits.workers"] == ["3", "environment"]
+    assert rows["engine"] == ["local", "preset"]
+    assert run(["profile", "local", "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["limits.workers"] == {"value": 3, "origin": "environment"}
+    for words, out in ((["profile"], "local\n"), (["profile", "--json"], '{"farm": "local"}\n')):
+        assert run(words) == 0
+        assert capsys.readouterr().out == out
 
 
 def test_retry_takes_frames_and_values(farm: FakeFarm) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import Any
 
 import pytest
 from cloud_farm.cli_picture import Canvas, draw, elapsed, rate_text, status_data
 from cloud_farm.cli_strip import draw_strip
 from cloud_farm.cli_text import ASCII, UNICODE, Glyphs, cells, clean, clock, fit, glyphs_for, paint, wrapped
-from cloud_farm.cli_view import LiveView, StepView
+from cloud_farm.cli_view import LiveView, StepView, transfer_text
 from cloud_farm.engines import TaskStatus
 from cloud_farm.events import FindingFound, Stage, Transfer
 from cloud_farm.status import JobStatus
@@ -106,7 +107,7 @@ def test_a_failed_job_says_why_and_what_to_do() -> None:
 
 
 def test_clocks_of_a_live_picture_go_on_between_two_looks() -> None:
-    text = "\n".join(lines(make_status(24, done=12, running=1), late=3.0, busy_for={("r1c00000.0badcafe", 13): 65.0}))
+    text = "\n".join(lines(make_status(24, done=12, running=1), late=3.0))
     assert "0:45 so far" in text
     assert "0:09 left" in text
     assert "1:05" in text
@@ -133,6 +134,22 @@ def test_the_steps_of_a_submission_are_one_line_and_findings_stay() -> None:
     text = stream.getvalue()
     assert "\x1b[2J" not in text
     assert "! Warning: The scene writes a movie. Use --encode." in text
+
+
+def test_a_transfer_shows_bytes_rate_and_time_left_in_eighty_columns() -> None:
+    event = Transfer("upload", "textures/" + "long name " * 9, 300 << 20, 3 << 30, 17, 2000, 8.25 * 2**20, 336.0)
+    text = transfer_text(event)
+    assert text.startswith("Sending 300.0 MiB of 3.0 GiB, 8.2 MiB/s, 5:36 left, 17 of 2000 files  textures/long")
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80, height=24, no_color=True)
+    with StepView(console) as steps:
+        steps(event)
+    line = max(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).splitlines(), key=len)
+    assert "8.2 MiB/s, 5:36 left" in line and cells(line) <= 80
+
+
+def test_a_transfer_that_just_began_has_no_rate() -> None:
+    assert transfer_text(Transfer("download", "a\x1b[2J.png", 0, 10)) == "Fetching 0 B of 10 B  a\ufffd[2J.png"
 
 
 def test_without_colour_no_escape_is_written_but_movement() -> None:

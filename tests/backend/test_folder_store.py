@@ -18,6 +18,8 @@ from cloud_farm.layout import asset
 from cloud_farm.stores import file_copy, folder
 from cloud_farm.stores.folder import FolderStore
 
+from ..rigs.small_disk import small_disk
+
 PATH = PurePosixPath("cloud-farm/jobs/a/b.bin")
 _SPAWN = multiprocessing.get_context("spawn")
 
@@ -182,15 +184,8 @@ def test_errors_say_what_to_do(store: FolderStore, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    mount = tmp_path / "tiny"
-    mount.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(mount)], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield mount
-    subprocess.run(["umount", "-l", str(mount)], check=False)
+    with small_disk(tmp_path / "tiny", "2m") as disk:
+        yield disk
 
 
 def test_a_full_disk(tiny_disk: Path) -> None:
@@ -283,3 +278,26 @@ def test_unfinished_files_of_others_are_not_listed(store: FolderStore, root: Pat
     store.put(b"x", PATH)
     (root / PATH.parent / "b.bin.1234abcd.part").write_bytes(b"half")
     assert [entry.name for entry in store.list(PATH.parent)] == ["b.bin"]
+
+
+def test_a_trash_that_is_a_link_is_never_emptied(store: FolderStore, root: Path) -> None:
+    """Somebody moved it elsewhere: what lies there by the name of a day need not be ours."""
+    precious = root / "projects" / "2026-11-01" / "precious.blend"
+    precious.parent.mkdir(parents=True)
+    precious.write_bytes(b"x")
+    (root / "cloud-farm").mkdir()
+    (root / "cloud-farm" / "trash").symlink_to(root / "projects")
+    with pytest.raises(StoreError, match="is a link"):
+        store.empty_trash("2026-11-01")
+    (root / "cloud-farm" / "trash").unlink()
+    (root / "cloud-farm" / "trash").mkdir()
+    (root / "cloud-farm" / "trash" / "2026-11-01").symlink_to(root / "projects" / "2026-11-01")
+    with pytest.raises(StoreError, match="is a link"):
+        store.empty_trash("2026-11-01")
+    assert precious.read_bytes() == b"x"
+
+
+def test_a_walk_ends_where_links_lead_round(store: FolderStore, root: Path) -> None:
+    store.put(b"x", PATH)
+    (root / PATH.parent / "round").symlink_to(root)
+    assert [str(path) for path, entry in store.walk(PATH.parent) if not entry.is_dir] == [str(PATH)]

@@ -109,6 +109,16 @@ def test_manifest_hash_ignores_order_and_sources() -> None:
     assert make_pack(one).manifest_sha256 != make_pack(two).manifest_sha256
 
 
+def test_what_several_files_share_is_one_asset() -> None:
+    one = PackedFile("a.png", Path("/here/a.png"), 1, "11" * 32)
+    copy = PackedFile("b.png", Path("/here/b.png"), 1, "11" * 32)
+    other = PackedFile("c.png", Path("/here/c.png"), 2, "22" * 32)
+    assets = make_pack(one, copy, other).assets()
+    assert {sha: asset.size for sha, asset in assets.items()} == {one.sha256: 1, other.sha256: 2}
+    assert assets[other.sha256].label == "c.png"
+    assert assets[other.sha256].content() == Path("/here/c.png")
+
+
 def test_record_needs_files() -> None:
     record = {
         "schema": 1, "frame": 3, "camera": None, "render_hash": "h", "seconds": 1, "host": "n", "attempt": "a",

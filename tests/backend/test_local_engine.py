@@ -21,6 +21,13 @@ from ..contracts.subjects import EngineSubject, folder_profile, local_processes,
 
 GIB = 1 << 30
 
+
+@pytest.fixture
+def subject(tmp_path: Path) -> EngineSubject:
+    profile = folder_profile(tmp_path / "volume")
+    return EngineSubject(profile, profile, (sys.executable,), stub_blender, local_processes)
+
+
 # -- how many fit -------------------------------------------------------------------------------------------------------
 
 
@@ -99,13 +106,39 @@ def test_who_gives_a_place_back_stands_behind_those_who_wait(tmp_path: Path) -> 
     assert first.take() is not None
 
 
+def test_higher_priority_goes_first_even_where_another_has_the_turn(tmp_path: Path) -> None:
+    usual, urgent = Slots(tmp_path, 1, owner="a"), Slots(tmp_path, 1, owner="b", priority=80)
+    held = usual.take()
+    assert held is not None
+    assert usual.take() is None  # has the turn
+    assert urgent.take() is None
+    held.release()
+    assert usual.take() is None
+    first = urgent.take()
+    assert first is not None
+    first.release()
+    assert usual.take() is not None
+    assert not list(tmp_path.glob("wish*"))
+
+
+def test_a_killed_job_of_high_priority_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "wish.100.gone").touch()
+    assert Slots(tmp_path, 1, owner="a").take() is not None
+
+
+def test_an_urgent_job_passes_one_that_came_first(subject: EngineSubject, tmp_path: Path) -> None:
+    usual = ContractJob(subject, tmp_path, "1-14", seconds=0.25).submit()
+    usual.wait_for_frames(1)
+    urgent = ContractJob(subject, tmp_path, "1-6", seconds=0.25, priority=90).submit()
+    for job in (usual, urgent):
+        job.wait_until_still()
+    begun = [sorted(float(record.extra["began"]) for record in job.records().values()) for job in (usual, urgent)]
+    assert (len(begun[0]), len(begun[1])) == (14, 6)
+    between = [began for began in begun[0] if begun[1][0] < began < begun[1][-1]]
+    assert len(between) <= 2, "turns were shared evenly"
+
+
 # -- a runner that dies -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def subject(tmp_path: Path) -> EngineSubject:
-    profile = folder_profile(tmp_path / "volume")
-    return EngineSubject(profile, profile, (sys.executable,), stub_blender, local_processes)
 
 
 @pytest.fixture

@@ -61,7 +61,16 @@ def test_scripts_run_only_when_the_submitter_says_so() -> None:
     [{"comment": "x"}, {"priority": 1}, {"chunk_size": 3}, {"frames": "2-5"}, {"retries": 9}, {"frame_seconds": 5.0}, {"tags": ("x",)}, {"cost_cap": 2.0}],
 )  # fmt: skip
 def test_render_hash_ignores_what_changes_no_pixel(same: dict[str, Any]) -> None:
-    assert planned(RenderJob("shot.blend", **same)).render_hash == planned().render_hash
+    priced = dataclasses.replace(PROFILE, price_per_gpu_hour=1.5)
+    assert planned(RenderJob("shot.blend", **same), profile=priced).render_hash == planned().render_hash
+
+
+def test_a_cost_cap_needs_a_price() -> None:
+    priced = dataclasses.replace(PROFILE, price_per_gpu_hour=1.5, gpu=Gpu(device="cuda", count=4))
+    limits = planned(RenderJob("shot.blend", cost_cap=2.0), profile=priced).document["limits"]
+    assert (limits["cost_cap"], limits["price_per_hour"]) == (2.0, 6.0)
+    with pytest.raises(InvalidJobError, match="no price_per_gpu_hour"):
+        planned(RenderJob("shot.blend", cost_cap=2.0))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,26 @@ def test_one_holds_it(tmp_path: Path) -> None:
     assert not second.is_held()
     assert second.acquire()
     second.release()
+
+
+def test_one_holds_it_also_where_each_removes_its_file(tmp_path: Path) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work(number: int) -> None:
+        for _ in range(100):
+            lock = FileLock(tmp_path / "lock")
+            assert lock.acquire(patience=60)
+            inside.append(number)
+            time.sleep(0)
+            most.append(len(inside))
+            inside.remove(number)
+            lock.release(remove=True)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    assert (len(most), max(most)) == (600, 1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_lookers_do_not_take_each_other_for_holders(tmp_path: Path) -> None:

@@ -48,10 +48,10 @@ def run_inside(script: Path, *arguments: str, env: dict[str, str] | None = None,
     """Run a script in a Blender of its own; `log` is what the supervisor would keep."""
     command = [*LAUNCHER, "-b", "--factory-startup", "--disable-autoexec", "--python", str(script), "--", *arguments]
     log = log or script.with_suffix(".log")
+    # Blender's own temporary folder lies where the test's files go.
+    environment = {**os.environ, "TMPDIR": str(log.parent), **(env or {})}
     with open(log, "wb") as stream:
-        done = subprocess.run(
-            command, env={**os.environ, **(env or {})}, stdout=stream, stderr=stream, timeout=240, check=False
-        )
+        done = subprocess.run(command, env=environment, stdout=stream, stderr=stream, timeout=240, check=False)
     return Ran(done.returncode, log.read_text(errors="replace"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import signal
@@ -24,6 +25,14 @@ LAUNCHER = (sys.executable, str(INSIDE / "bpy_launcher.py"))
 RENDER_HASH = "5" * 64
 
 
+def blender_version() -> str:
+    """`4.5` of the bpy wheel that is installed; any version where there is none."""
+    try:
+        return ".".join(importlib.metadata.version("bpy").split(".")[:2])
+    except importlib.metadata.PackageNotFoundError:
+        return "4.5"
+
+
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
@@ -38,9 +47,17 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 class StubJob:
     """One job with its assets, plan and scripts; runs its attempts by the real supervisor."""
 
-    def __init__(self, base: Path, frames: str = "1-4", *, blender: Sequence[str] = STUB, **limits: Any) -> None:
+    def __init__(
+        self,
+        base: Path,
+        frames: str = "1-4",
+        *,
+        root: Path | None = None,
+        blender: Sequence[str] = STUB,
+        **limits: Any,
+    ) -> None:
         self.base = base
-        self.root = base / "volume"
+        self.root = root or base / "volume"
         self.job = "shot-20261123-abc123"
         self.blender = tuple(blender)
         self.paths = volume.JobPaths(self.root, self.job, 1)
@@ -57,6 +74,7 @@ class StubJob:
             "device_with_cpu": False, "format": "PNG", "percentage": None, "samples": 1, "seed": None,
             "template": "shot_####", "camera_prefix": False, "allowed_missing": [], "allow_scripts": False,
         }  # fmt: skip
+        self.version = blender_version()
         self.plan_sha256 = ""
 
     def write(self) -> StubJob:
@@ -69,7 +87,7 @@ class StubJob:
             hashes[path.name] = sha256(path.read_bytes())
             volume.write_file(self.paths.scripts / path.name, path.read_bytes())
         plan = {
-            "schema": 1, "job": self.job, "revision": 1, "blender": "4.5", "manifest_sha256": self.manifest()["manifest_sha256"],
+            "schema": 1, "job": self.job, "revision": 1, "blender": self.version, "manifest_sha256": self.manifest()["manifest_sha256"],
             "scripts": hashes, "render_hash": RENDER_HASH, "settings": self.settings, "limits": self.limits,
             "chunks": self.chunks,
         }  # fmt: skip

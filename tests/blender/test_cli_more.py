@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
@@ -190,6 +191,62 @@ def finished(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = cloud_farm_command("render", str(scene), "-f", "1,2,5", "-o", "out/f_####", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+# -- before anything is sent ----------------------------------------------------------------------------------------------
+
+_MOVIE = (
+    "settings = scene.render.image_settings",
+    "if hasattr(settings, 'media_type'): settings.media_type = 'VIDEO'",
+    "settings.file_format = 'FFMPEG'",
+)
+
+
+def test_a_plan_shows_files_chunks_and_whole_commands_and_sends_nothing(encodes: bool, tmp_path: Path) -> None:
+    scene = build(tmp_path / "two words", *(_MOVIE if encodes else ()))
+    shown = cloud_farm_command("plan", str(scene), "--chunk-size", "3", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "Frames   4 in 2 chunks, named f_####" in shown.stdout
+    assert f"Landing  {scene.parent / 'out'}" in shown.stdout
+    told = events(cloud_farm_command("plan", str(scene), "--chunk-size", "3", "--json", cwd=tmp_path).stdout)
+    plan = told[-1]
+    assert [chunk["frames"] for chunk in plan["plan"]["chunks"]] == ["1-3", "4"]
+    assert [task["id"] for task in plan["tasks"]] == ["prepare", "r1c00001", "r1c00002"]
+    first = shlex.split(shown.stdout.splitlines()[-1])
+    # The job's id, and with it the plan's hash, is drawn anew each time.
+    same = [index for index, word in enumerate(first) if first[index - 1] != "--plan-sha256" and "shot-" not in word]
+    assert [first[index] for index in same] == [plan["tasks"][1]["command"][index] for index in same]
+    assert [entry["path"] for entry in plan["pack"]["files"]] == ["shot.blend"]
+    if encodes:
+        (finding,) = [event for event in told if event["event"] == "finding"]
+        assert (finding["code"], finding["severity"]) == ("movie_format", "warning")
+        assert "fetch" in finding["fix"] and "--encode" in finding["fix"]
+        assert plan["plan"]["settings"]["format"] == "PNG"
+    assert jobs_on_the_volume() == []
+    assert not (scene.parent / "out").exists()
+
+
+def test_a_pack_lists_every_file(scene: Path, tmp_path: Path) -> None:
+    listed = cloud_farm_command("pack", str(scene), cwd=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    row, total = listed.stdout.splitlines()
+    assert row.split() == [
+        hashlib.sha256(scene.read_bytes()).hexdigest()[:12],
+        f"{scene.stat().st_size:,}",
+        "shot.blend",
+    ]
+    assert total == f"1 file, {scene.stat().st_size:,} bytes"
+    assert jobs_on_the_volume() == []
+
+
+def test_a_farm_that_can_not_be_written_is_refused(scene: Path, tmp_path: Path) -> None:
+    (volume().parent / "state" / "local").parent.mkdir(parents=True, exist_ok=True)
+    (volume().parent / "state" / "local").write_text("a file where jobs are kept")
+    refused = cloud_farm_command("render", str(scene), "-f", "1", "-o", "out/f_####", cwd=tmp_path)
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert "can't be written" in refused.stderr and "CLOUD_FARM_HOME" in refused.stderr
+    assert jobs_on_the_volume() == []
+    assert not (tmp_path / "out").exists()
 
 
 # -- scenes on the volume -------------------------------------------------------------------------------------------------

@@ -11,12 +11,16 @@ import struct
 import subprocess
 import sys
 import wave
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cloud_farm.farm
 import pytest
+import zstandard
 from cloud_farm.blender import find_blender, run_script
+
+from ..rigs.blender_scripts import run_text_in_blender
 
 pytestmark = pytest.mark.blender
 BACKEND = Path(cloud_farm.farm.__file__).parents[1]
@@ -43,13 +47,8 @@ def cloud_farm_command(*words: str, cwd: Path) -> subprocess.CompletedProcess[st
 
 
 def in_blender(tmp_path: Path, *lines: str) -> str:
-    """Run Python in a background Blender; returns what it wrote."""
-    script = tmp_path / "edit.py"
-    script.write_text("import bpy\n" + "\n".join(lines), encoding="utf-8")
-    command = [*find_blender().argv, "-b", "--factory-startup", "--python-exit-code", "9", "--python", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    """Run lines of Python in a background Blender; returns what they printed."""
+    return run_text_in_blender(tmp_path, "\n".join(("import bpy", *lines)))
 
 
 def jobs_on_the_volume() -> list[str]:
@@ -61,9 +60,19 @@ def events(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-@pytest.mark.parametrize("name", ["shot.blend", "two words.blend", "it's \"quoted\".blend", "çà 影 ☃.blend", "-dash.blend"])  # fmt: skip
-def test_a_scene_of_any_name_renders(name: str, demo: Path, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(demo.read_bytes())
+def as_it_is(content: bytes) -> bytes:
+    return content
+
+
+@pytest.mark.parametrize(
+    ("name", "saved"),
+    [("shot.blend", as_it_is), ("two words.blend", as_it_is), ("it's \"quoted\".blend", as_it_is), ("çà 影 ☃.blend", as_it_is),
+     ("-dash.blend", as_it_is), ("gzip.blend", gzip.compress), ("zstd.blend", zstandard.compress)],
+)  # fmt: skip
+def test_a_scene_of_any_name_and_compression_renders(
+    name: str, saved: Callable[[bytes], bytes], demo: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(saved(demo.read_bytes()))
     (tmp_path / "stripes.png").write_bytes((demo.parent / "stripes.png").read_bytes())
     done = cloud_farm_command("render", "-f", "1", *SMALL, "-o", "//out/f_####", "--json", "--", name, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -79,6 +88,7 @@ def test_bad_scenes_are_refused_and_leave_nothing(demo: Path, tmp_path: Path) ->
         "empty.blend": (b"", "blend"),
         "cut.blend": (whole[: len(whole) // 2], "is not whole"),
         "cut.gz.blend": (gzip.compress(whole)[:-900], "is not whole"),
+        "cut.zst.blend": (zstandard.compress(whole)[:-900], "is not whole"),
         "line\nbreak.blend": (whole, "Rename the file"),
         "newer.blend": (re.sub(rb"v\d", b"v9", whole[:17], count=1) + whole[17:], "newer"),
     }
@@ -134,7 +144,7 @@ def test_an_output_without_a_frame_number_gets_one_and_says_so(demo: Path, tmp_p
 def test_a_dry_run_sends_nothing(demo: Path, tmp_path: Path) -> None:
     done = cloud_farm_command("render", str(demo), "-f", "1-9", "--chunk-size", "3", "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "9 frames" in done.stdout or "9 in 3 chunks" in done.stdout
+    assert "Frames   9 in 3 chunks" in done.stdout
     assert jobs_on_the_volume() == []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,8 @@ import pytest
 from cloud_farm import RenderJob, open_farm
 from cloud_farm.blender import find_blender, run_script
 from cloud_farm.errors import CloudFarmError
+
+from ..rigs.blender_scripts import run_text_in_blender
 
 pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
 _BUILD = """
@@ -85,11 +86,7 @@ _FILES = {
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("built")
-    script = folder / "build.py"
-    script.write_text(_BUILD, encoding="utf-8")
-    command = [*find_blender().argv, "-b", "--factory-startup", "--python-exit-code", "3", "--python", str(script)]
-    done = subprocess.run([*command, "--", str(folder)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    run_text_in_blender(folder, _BUILD, str(folder))
     return folder
 
 

@@ -21,52 +21,52 @@ def answer_of(ran: Ran) -> Any:
 
 _FAKE = """
 import sys; sys.path.insert(0, {inside!r})
-import json, types
+import bpy, json, _cycles
 import cycles_devices
-class Device(types.SimpleNamespace): pass
-def device(kind, name): return Device(type=kind, name=name, id=f'{{kind}}-{{name}}', use=kind == 'CPU')
-class Prefs:
-    known = {known!r}
-    devices = [device('CPU', 'AMD'), device('CUDA', 'RTX 1'), device('CUDA', 'RTX 2'), device('OPTIX', 'RTX 1'), device('OPTIX', 'RTX 2')]
-    compute_device_type = property(lambda self: self.chosen, lambda self, kind: self.choose(kind))
-    def choose(self, kind):
-        if kind not in (*self.known, 'NONE'): raise TypeError(kind)
-        self.chosen = kind
-    def refresh_devices(self): pass
-    def get_devices_for_type(self, kind): return [d for d in self.devices if d.type in (kind, 'CPU')]
-prefs = Prefs(); overrides = []
-cycles_devices.preferences = lambda: prefs
-cycles_devices._override = overrides.append
+CARDS = [('AMD', 'CPU')] + [(name, kind) for kind in ('CUDA', 'OPTIX') for name in ('RTX 1', 'RTX 2')]
+listed = [(name, kind, f'{{kind}}-{{name}}', *[False] * 8) for name, kind in CARDS]
+_cycles.available_devices = lambda wanted: [card for card in listed if card[1] in (wanted, 'CPU') or not wanted]
+overrides = []
+_cycles.set_device_override = overrides.append
 try:
     use = cycles_devices.enable({device!r}, with_cpu={with_cpu!r})
-    answer = dict(type=use.type, name=use.name, on=sorted(d.id for d in prefs.devices if d.use), override=overrides, chosen=prefs.chosen)
 except cycles_devices.DeviceAbsent as error:
     answer = dict(absent=str(error))
+else:
+    prefs = bpy.context.preferences.addons['cycles'].preferences
+    on = [d.id for d in prefs.get_devices_for_type(prefs.compute_device_type) if d.use]
+    answer = dict(type=use.type, name=use.name, on=sorted(on), override=overrides, chosen=prefs.compute_device_type,
+                  gpus=prefs.get_num_gpu_devices())
+    bpy.context.scene.render.engine = 'CYCLES'
+    other = bpy.data.scenes.new('Other'); other.render.engine = 'CYCLES'
+    cycles_devices.use_for(list(bpy.data.scenes), {device!r})
+    answer['scenes'] = sorted({{scene.cycles.device for scene in bpy.data.scenes}})
 print('ANSWER', json.dumps(answer))
 """
 
 
-def fake_devices(
-    tmp_path: Path, device: str, *, with_cpu: bool = False, known: tuple[str, ...] = ("CUDA", "OPTIX", "HIP")
-) -> dict[str, Any]:
+def with_cards(tmp_path: Path, device: str, *, with_cpu: bool = False) -> dict[str, Any]:
+    """Choose a device on a machine that has two cards; the preferences are Blender's own, only the cards are faked."""
     script = tmp_path / "fake.py"
-    script.write_text(_FAKE.format(inside=str(INSIDE), device=device, with_cpu=with_cpu, known=known))
+    script.write_text(_FAKE.format(inside=str(INSIDE), device=device, with_cpu=with_cpu))
     return dict(answer_of(run_inside(script)))
 
 
 def test_exactly_the_wanted_devices_are_enabled(tmp_path: Path) -> None:
-    answer = fake_devices(tmp_path, "optix")
+    answer = with_cards(tmp_path, "optix")
     assert answer["on"] == ["OPTIX-RTX 1", "OPTIX-RTX 2"]
     assert (answer["type"], answer["chosen"], answer["override"]) == ("OPTIX", "OPTIX", ["OPTIX"])
-    both = fake_devices(tmp_path, "cuda", with_cpu=True)
+    assert (answer["name"], answer["gpus"], answer["scenes"]) == ("RTX 1, RTX 2", 2, ["GPU"])
+    both = with_cards(tmp_path, "cuda", with_cpu=True)
     assert both["on"] == ["CPU-AMD", "CUDA-RTX 1", "CUDA-RTX 2"]
     assert both["override"] == ["CUDA+CPU"]
-    assert fake_devices(tmp_path, "cpu")["override"] == ["CPU"]
+    cpu = with_cards(tmp_path, "cpu")
+    assert (cpu["override"], cpu["chosen"], cpu["gpus"], cpu["scenes"]) == (["CPU"], "NONE", 0, ["CPU"])
 
 
 def test_an_absent_device_is_a_sentence_that_lists_what_is_there(tmp_path: Path) -> None:
     for device in ("hip", "metal", "oneapi"):
-        message = fake_devices(tmp_path, device)["absent"]
+        message = with_cards(tmp_path, device)["absent"]
         assert f"no {device.upper()} device" in message
         assert "RTX 1, RTX 2" in message
         assert "--device" in message

@@ -80,12 +80,13 @@ def test_a_job_renders_lands_and_tells_what_happens(farm: Farm, scene: Path, tmp
     )
 
 
-def test_eevee_renders_where_there_is_opengl(farm: Farm, scene: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["BLENDER_EEVEE", "BLENDER_WORKBENCH"])
+def test_other_engines_render_where_there_is_opengl(farm: Farm, scene: Path, tmp_path: Path, engine: str) -> None:
     try:
         ctypes.CDLL("libEGL.so.1")
     except OSError:
-        pytest.skip("EEVEE needs OpenGL: libEGL.so.1 is not on this machine")
-    made = farm.submit(tiny(scene, tmp_path, frames="2", engine="BLENDER_EEVEE"))
+        pytest.skip("EEVEE and Workbench need OpenGL: libEGL.so.1 is not on this machine")
+    made = farm.submit(tiny(scene, tmp_path, frames="2", engine=engine))
     status = farm.follow(made.job_id)
     assert status.state == "done", status.messages
     record = JobTracker(farm.store, made.job_id)
@@ -232,8 +233,9 @@ def test_a_newer_file_is_not_overwritten(farm: Farm, scene: Path, tmp_path: Path
 def test_fetch_brings_everything_to_another_folder(farm: Farm, scene: Path, tmp_path: Path) -> None:
     made = farm.submit(tiny(scene, tmp_path, "1-2"))
     farm.follow(made.job_id, land=False)
-    folder, count = farm.fetch(made.job_id, target=tmp_path / "elsewhere")
-    assert (count, sorted(path.name for path in folder.iterdir())) == (2, ["f_0001.png", "f_0002.png"])
+    found = farm.fetch(made.job_id, target=tmp_path / "elsewhere")
+    assert (found.frames, found.not_landed) == (2, ())
+    assert sorted(path.name for path in found.folder.iterdir()) == ["f_0001.png", "f_0002.png"]
 
 
 def test_a_scene_on_the_volume_renders_like_a_local_one(farm: Farm, scene: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,8 @@ from cloud_farm.blender import find_blender, probe, run_script
 from cloud_farm.errors import CloudFarmError, PackingError
 from cloud_farm.job import JobPack
 from cloud_farm.packing import pack
+
+from ..rigs.blender_scripts import pixels, run_text_in_blender
 
 pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
 _BUILD = """
@@ -71,27 +72,9 @@ bpy.ops.render.render(write_still=True)
 """
 
 
-def blender(tmp_path: Path, code: str, *arguments: str) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(code, encoding="utf-8")
-    command = [
-        *find_blender().argv,
-        "-b",
-        "--factory-startup",
-        "--python-exit-code",
-        "10",
-        "--python",
-        str(script),
-        "--",
-        *arguments,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    blender(tmp_path, _BUILD, str(tmp_path / "artist"))
+    run_text_in_blender(tmp_path, _BUILD, str(tmp_path / "artist"))
     return tmp_path / "artist" / "project"
 
 
@@ -117,19 +100,12 @@ def lay_out(packed: JobPack, target: Path) -> Path:
 
 def test_the_tree_renders_alone_and_equal(tmp_path: Path, project: Path) -> None:
     """The artist's disk is gone; libraries, their textures, outside files and odd names are not."""
-    blender(tmp_path, _RENDER, str(project / "shots/shot.blend"), str(tmp_path / "before.png"))
+    run_text_in_blender(tmp_path, _RENDER, str(project / "shots/shot.blend"), str(tmp_path / "before.png"))
     packed = make_pack(project / "shots/shot.blend", tmp_path, project=project)
     scene = lay_out(packed, tmp_path / "tree")
     shutil.move(project.parent, tmp_path / "taken away")
-    blender(tmp_path, _RENDER, str(scene), str(tmp_path / "after.png"))
+    run_text_in_blender(tmp_path, _RENDER, str(scene), str(tmp_path / "after.png"))
     assert pixels(tmp_path / "after.png") == pixels(tmp_path / "before.png")
-
-
-def pixels(path: Path) -> bytes:
-    import OpenImageIO
-
-    source = OpenImageIO.ImageInput.open(str(path))
-    return bytes(source.read_image("uint8").tobytes())
 
 
 def test_every_file_is_there_once_and_nothing_tells_the_artists_folders(tmp_path: Path, project: Path) -> None:
@@ -216,12 +192,28 @@ def test_odd_file_names(tmp_path: Path, demo: Path, name: str) -> None:
     assert codes == ({"unsafe_name"} if "\n" in name else set())
 
 
+def test_variables_of_the_output_path_are_filled_in_as_blender_does(tmp_path: Path) -> None:
+    version = probe(find_blender()).numbers[:2]
+    scene = tmp_path / "my shot.blend"
+    outputs = ["//out/{blend_name}/f_##", "/renders/{blend_name}_", "//{no_such}/f_", "//plain_####"]
+    text = (
+        "import bpy, sys\nscene = bpy.context.scene\n"
+        f"for index, path in enumerate({outputs!r}):\n"
+        "    made = scene.copy(); made.name, made.use_fake_user = str(index), True; made.render.filepath = path\n"
+        "bpy.ops.wm.save_as_mainfile(filepath=sys.argv[-1])\n"
+    )
+    run_text_in_blender(tmp_path, text, str(scene))
+    facts = make_pack(scene, tmp_path).facts
+    filled = ["//out/my shot/f_##", "/renders/my shot_", *outputs[2:]]
+    assert [facts.scene(str(index)).output for index in range(4)] == (filled if version >= (4, 5) else outputs)
+
+
 def test_a_driver_that_wants_python_is_told(tmp_path: Path) -> None:
     code = (
         "import bpy, sys\nbpy.ops.mesh.primitive_cube_add()\n"
         "bpy.context.object.driver_add('location', 0).driver.expression = '__import__(\"os\").getpid()'\n"
         "bpy.ops.wm.save_as_mainfile(filepath=sys.argv[-1])\n"
     )
-    blender(tmp_path, code, str(tmp_path / "driver.blend"))
+    run_text_in_blender(tmp_path, code, str(tmp_path / "driver.blend"))
     packed = make_pack(tmp_path / "driver.blend", tmp_path)
     assert "scripts_blocked" in {finding.code for finding in packed.findings}

@@ -72,19 +72,12 @@ def test_a_symbolic_link_is_no_file_of_the_tree(job: StubJob, tmp_path: Path) ->
     assert not (job.paths.scene / "tex" / "a.png").is_symlink()
 
 
-def test_pieces_are_joined_and_modes_kept(tmp_path: Path) -> None:
+def test_modes_are_kept_and_assets_stay_as_they_are(tmp_path: Path) -> None:
     job = StubJob(tmp_path)
-    pieces = [b"one " * 1000, b"two " * 10]
-    for piece in pieces:
-        job.put_asset(piece)
-    whole = b"".join(pieces)
-    big = {"path": "big.abc", "size": len(whole), "sha256": sha256(whole), "mode": 0o644}
     tool = {"path": "run.sh", "size": 9, "sha256": sha256(b"a picture"), "mode": 0o755}
-    entries = [*job.entries(), {**big, "parts": [sha256(piece) for piece in pieces]}, tool]
     job.write()
-    job.write_job_json(entries)
+    job.write_job_json([*job.entries(), tool])
     prepare_job.prepare(job.paths, "prepare.00000001")
-    assert (job.paths.scene / "big.abc").read_bytes() == whole
     assert os.access(job.paths.scene / "run.sh", os.X_OK)
     asset = job.paths.assets / sha256(b"a picture")[:2] / sha256(b"a picture")
     assert not asset.stat().st_mode & 0o111

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import OpenImageIO
 import pytest
 
+from ..rigs.small_disk import fill, small_disk
 from .farmyard import make_job, render, run_inside
 from .stub_farm import INSIDE, StubJob
 
@@ -82,6 +81,13 @@ def test_formats(tmp_path: Path, wanted: str, depth: str, suffix: str, stored: s
     for attribute in spec.extra_attribs:
         assert str(tmp_path) not in str(attribute.value), attribute.name
     assert job.records()[1]["device"] == "CPU"
+
+
+def test_names_are_what_the_plan_says_whatever_blender_would_make_of_them(tmp_path: Path) -> None:
+    job = make_job(tmp_path, VIEWS.format("INDIVIDUAL"), template="{scene_name} #1 {no such}_###")
+    ran = render(job, "7")
+    assert ran.code == 0, ran.output
+    assert files(job, 7) == ["{scene_name} #1 {no such}_007_L.png", "{scene_name} #1 {no such}_007_R.png"]
 
 
 def test_any_set_of_frames(tmp_path: Path) -> None:
@@ -173,6 +179,14 @@ def test_absent_device(tmp_path: Path) -> None:
     assert not ran.events("frame_started")
 
 
+def test_a_device_that_is_gone_when_the_render_starts(tmp_path: Path) -> None:
+    """It was there when devices were counted: this process is no good any more, and the frame is not to blame."""
+    forget = "import cycles_devices\nuse = cycles_devices.enable\ncycles_devices.enable = lambda *_, **__: [use('cpu'), cycles_devices._override('CUDA')][0]"
+    ran = render(make_job(tmp_path), before=forget)
+    assert ran.code == 16, ran.output
+    assert "device" in ran.fatal()["message"]
+
+
 def test_truncated_output_fails_the_frame_only(tmp_path: Path) -> None:
     """The first frame's picture is cut after Blender saved it; the second one is whole."""
     job = make_job(tmp_path)
@@ -192,32 +206,24 @@ def test_truncated_output_fails_the_frame_only(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if os.name != "posix" or os.getuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this machine does not let root mount a small disk")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "small", "64k") as disk:
+        fill(disk)
+        yield disk
 
 
-def test_full_volume(tmp_path: Path, small_disk: Path) -> None:
+def test_full_volume(tmp_path: Path, tiny_disk: Path) -> None:
     job = make_job(tmp_path)
-    (job.paths.job_dir / "frames").symlink_to(small_disk)
-    (small_disk / "ballast").write_bytes(b"x" * 65536)
+    (job.paths.job_dir / "frames").symlink_to(tiny_disk)
     ran = render(job)
     assert ran.code == 13, ran.output
     assert not job.records()
 
 
-def test_full_disk_of_the_machine_that_renders(tmp_path: Path, small_disk: Path) -> None:
+def test_full_disk_of_the_machine_that_renders(tmp_path: Path, tiny_disk: Path) -> None:
     """Another machine may have room: the chunk goes there, and the frame is not blamed."""
     job = make_job(tmp_path)
-    (small_disk / "ballast").write_bytes(b"x" * 65536)
-    ran = render(job, scratch=small_disk)
+    ran = render(job, scratch=tiny_disk)
     assert ran.code == 13, ran.output
     assert "full" in ran.fatal()["message"]
     assert not job.records()

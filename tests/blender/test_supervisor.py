@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ..rigs.small_disk import fill, small_disk
 from .stub_farm import INSIDE, StubJob, is_gone, kill, sha256, wait_for
 
 import attempt  # isort: skip - a script of inside_blender: stub_farm knows where
@@ -294,24 +295,15 @@ def test_everything_that_blender_started_goes_with_it(job: StubJob, tmp_path: Pa
 
 
 def test_a_volume_that_is_full_ends_in_13_with_a_sentence(tmp_path: Path) -> None:
-    mount = tmp_path / "volume"
-    mount.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mount)], capture_output=True).returncode:
-        pytest.skip("a small tmpfs can't be mounted here (needs root)")
-    try:
+    with small_disk(tmp_path / "volume", "1m") as disk:
         job = StubJob(tmp_path).write()
-        fill = mount / "fill"
-        with pytest.raises(OSError, match="No space"), fill.open("wb", buffering=0) as stream:
-            while stream.write(b"x" * 4096):
-                pass
+        filler = fill(disk)
         code, output = job.run()
         assert code == 13 and "No space left" in output
-        fill.unlink()
+        filler.unlink()
         assert job.run()[0] == 0
         job.check_whole([1, 2, 3, 4])
         assert leftovers(job) == []
-    finally:
-        subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
 def test_nobody_who_listens_is_no_reason_to_stop(job: StubJob) -> None:

@@ -39,6 +39,7 @@ class ContractJob:
         frames: What it renders, `1-4`.
         chunk_size: Frames a task.
         tries: How often a frame that fails is tried.
+        priority: 0 to 100.
         behaviour: What the stub Blender does; see stub_blender.py.
     """
 
@@ -50,6 +51,7 @@ class ContractJob:
         *,
         chunk_size: int = 1,
         tries: int = 3,
+        priority: int = 50,
         **behaviour: Any,
     ) -> None:
         self.subject = subject
@@ -58,7 +60,7 @@ class ContractJob:
         self.id = f"contract-20261123-{next(_NUMBERS):06d}"
         self.layout = JobLayout(self.id)
         self._folder = folder
-        self._job = RenderJob("shot.blend", frames=frames, chunk_size=chunk_size, retries=tries)
+        self._job = RenderJob("shot.blend", frames=frames, chunk_size=chunk_size, retries=tries, priority=priority)
         self._behaviour = behaviour
         self.pack = self._packed()
         self.plan = self.make_plan()

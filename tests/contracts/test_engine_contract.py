@@ -355,7 +355,8 @@ def test_two_jobs_share_the_places_and_both_get_on(farm: Farmer) -> None:
 @pytest.mark.blender
 def test_a_real_blender_renders_a_real_scene(engine_subject: EngineSubject, tmp_path: Path) -> None:
     from cloud_farm.blender import find_blender, run_script
-    from cloud_farm.submission import prepared, send
+    from cloud_farm.sending import send
+    from cloud_farm.submission import prepared
 
     scene = tmp_path / "demo.blend"
     run_script(find_blender(), "demo_scene.py", ["--output", str(scene)], timeout=120)

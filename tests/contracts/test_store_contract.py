@@ -266,14 +266,72 @@ def test_big_files_take_constant_memory(store_subject: StoreSubject, tmp_path: P
     assert target.stat().st_size == 256 * _MIB
 
 
-def test_present_tells_which_assets_are_there(store: Store) -> None:
-    contents = [f"asset {number}".encode() for number in range(12)]
-    for content in contents[:7]:
-        store.put(content, asset(sha256(content)), sha256=sha256(content), if_absent=True)
-    wanted = {sha256(content): len(content) for content in contents}
-    assert store.present(wanted) == {sha256(content) for content in contents[:7]}
-    assert store.present({}) == frozenset()
-    assert store.present({**wanted, sha256(contents[0]): 1}) == {sha256(content) for content in contents[1:7]}
+def _copy_asset(profile: FarmProfile, contents: list[bytes], pipe: Connection) -> None:
+    store = open_store(profile)
+    pipe.send("ready")
+    pipe.recv()
+    for content in contents:
+        assert store.put(content, asset(sha256(content)), sha256=sha256(content))
+    pipe.send("done")
+
+
+def test_many_who_send_the_same_assets_are_all_right(store_subject: StoreSubject) -> None:
+    contents = [bytes([number]) * (100_000 + number) for number in range(12)]
+    pipes = []
+    for number in range(3):
+        ours, theirs = _SPAWN.Pipe()
+        profile = store_subject.profiles[number % len(store_subject.profiles)]
+        _SPAWN.Process(target=_copy_asset, args=(profile, contents, theirs)).start()
+        pipes.append(ours)
+    assert [pipe.recv() for pipe in pipes] == ["ready"] * 3
+    for pipe in pipes:
+        pipe.send("go")
+    assert [pipe.recv() for pipe in pipes] == ["done"] * 3
+    store = store_subject.open()
+    for content in contents:
+        path = asset(sha256(content))
+        assert store.sha256(path) == sha256(content)
+        left = [entry.name for entry in store.list(path.parent, unfinished=True) if entry.name.startswith(path.name)]
+        assert left == [path.name], "a part stayed"
+
+
+def test_a_damaged_asset_is_replaced(store: Store) -> None:
+    path = asset(sha256(b"right"))
+    store.put(b"wrong", path)
+    assert store.sha256(path) != path.name
+    store.put(b"right", path, sha256=path.name)
+    assert store.sha256(path) == path.name
+
+
+# -- growing files and flat folders -------------------------------------------------------------------------------------
+
+
+def test_names_are_those_of_a_listing(store: Store) -> None:
+    folder = FOLDER / "records" / "r1" / "0"
+    for number in range(30):
+        store.put(b"{}", folder / f"scene.{number:06d}.json")
+        store.put(b"{}", folder / f"scene.{number:06d}.claim")
+    store.put(b"", folder / "Shout.JSON")
+    store.put(b"", folder / "a space .json")
+    found = store.names(folder, ending=".json")
+    assert sorted(found) == [name for name in names(store, folder) if name.endswith(".json")]
+    assert len(found) == 31
+    assert store.names(FOLDER / "nothing", ending=".json") == ()
+
+
+def test_a_growing_file_is_read_by_what_is_new(store_subject: StoreSubject) -> None:
+    store, path = store_subject.open(), FOLDER / "logs" / "a.log"
+    store.put(b"0123456789", path)
+    assert store.tail(path, known=0, most=4) == (b"6789", 10)
+    assert store.tail(path, known=0, most=100) == (b"0123456789", 10)
+    assert store.tail(path, known=10, most=100) == (b"", 10)
+    store.put(b"0123456789abcdef", path)
+    assert store.tail(path, known=10, most=100) == (b"abcdef", 16)
+    assert store.tail(path, known=10, most=2) == (b"ef", 16)
+    store.put(b"", FOLDER / "empty")
+    assert store.tail(FOLDER / "empty", known=0, most=100) == (b"", 0)
+    with pytest.raises(NotFoundError):
+        store.tail(FOLDER / "nothing", known=0, most=100)
 
 
 # -- names --------------------------------------------------------------------------------------------------------------

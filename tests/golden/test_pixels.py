@@ -3,7 +3,6 @@ no time and no path."""
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ import OpenImageIO
 import pytest
 from cloud_farm import RenderJob, open_farm
 from cloud_farm.blender import find_blender, probe, run_script
+
+from ..rigs.blender_scripts import run_in_blender
 
 pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
 
@@ -27,22 +28,6 @@ _TIMES_AND_PATHS = {
     "capdate",
     "oiio:lastmodifiedtime",
 }
-
-
-def run_blender(script: Path, *arguments: str) -> None:
-    command = [
-        *find_blender().argv,
-        "-b",
-        "--factory-startup",
-        "--python-exit-code",
-        "10",
-        "--python",
-        str(script),
-        "--",
-        *arguments,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
 def read_parts(path: Path) -> list[tuple[Any, dict[str, Any]]]:
@@ -119,9 +104,9 @@ def test_torture_scene(tmp_path: Path, variant: tuple[str, ...], files_per_frame
     scene.parent.mkdir()
     if "--multiview" in variant and probe(find_blender()).numbers < (4, 5):
         variant = (*variant, "--switches", "0")  # else the reference itself has black views: see the next test
-    run_blender(_HERE.parent / "scenes" / "torture_scene.py", "--output", str(scene), *variant)
+    run_in_blender(_HERE.parent / "scenes" / "torture_scene.py", "--output", str(scene), *variant)
     reference = tmp_path / "reference"
-    run_blender(_HERE / "reference_render.py", str(scene), str(reference / "f_####"))
+    run_in_blender(_HERE / "reference_render.py", str(scene), str(reference / "f_####"))
     passes = (
         scene.parent / "passes"
     )  # File Output nodes write beside the scene; on the farm they are files of the frame
@@ -137,7 +122,7 @@ def test_no_stereo_view_is_empty_where_the_camera_changes(tmp_path: Path) -> Non
     scene = tmp_path / "torture.blend"
     switches = [str(frame) for frame in range(12)]
     script = _HERE.parent / "scenes" / "torture_scene.py"
-    run_blender(script, "--output", str(scene), "--multiview", "--switches", *switches)
+    run_in_blender(script, "--output", str(scene), "--multiview", "--switches", *switches)
     ours = render_by_farm(tmp_path, scene, chunk_size=12)
     views = sorted(ours.glob("f_*.png"))
     assert len(views) == 24
@@ -146,34 +131,48 @@ def test_no_stereo_view_is_empty_where_the_camera_changes(tmp_path: Path) -> Non
         assert np.mean(pixels[..., 3] == 255) > 0.7, f"{view.name} is empty"
 
 
-def test_demo_scene_frame_by_frame(tmp_path: Path) -> None:
-    """No override on our side: frames out of order and apart, two workers.
+_SHRINK = """
+import bpy, sys
+source, target, steady = sys.argv[-3:]
+bpy.ops.wm.open_mainfile(filepath=source)
+scene = bpy.context.scene
+scene.render.resolution_percentage = 20
+if steady == "steady":
+    scene.render.threads_mode, scene.render.threads, scene.cycles.use_denoising = "FIXED", 1, False
+bpy.ops.wm.save_as_mainfile(filepath=target)
+"""
+
+
+@pytest.mark.parametrize(("variant", "steps", "in_pieces"), [("steady", 0, True), ("as it is", 2, False)])
+def test_demo_scene_frame_by_frame(
+    tmp_path: Path, variant: str, steps: int, in_pieces: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No override on our side: frames out of order and apart, two workers; the scene sent whole, or in pieces.
 
     Plain Blender's own two renders of this scene differ in single pixels by one step: its denoiser and its BVH depend on
-    how threads happen to run.
+    how threads happen to run. With one thread and no denoiser it equals itself, and so do we.
     """
-    scene = tmp_path / "demo.blend"
+    scene, small, shrink = (tmp_path / name for name in ("demo.blend", "small.blend", "shrink.py"))
     run_script(find_blender(), "demo_scene.py", ["--output", str(scene)], timeout=120)
-    small = tmp_path / "small.blend"
-    shrink = tmp_path / "shrink.py"
-    shrink.write_text(
-        "import bpy, sys\nsource, target = sys.argv[-2:]\nbpy.ops.wm.open_mainfile(filepath=source)\n"
-        "bpy.context.scene.render.resolution_percentage = 20\nbpy.ops.wm.save_as_mainfile(filepath=target)\n"
-    )
-    run_blender(shrink, str(scene), str(small))
+    shrink.write_text(_SHRINK)
+    run_in_blender(shrink, str(scene), str(small), variant)
     reference = tmp_path / "reference"
-    run_blender(_HERE / "reference_render.py", str(small), str(reference / "f_####"), "3", "17", "24")
+    run_in_blender(_HERE / "reference_render.py", str(small), str(reference / "f_####"), "3", "17", "24")
+    monkeypatch.setattr("cloud_farm.engines.local.usable_cores", lambda: 2)  # one thread for each of two workers
+    monkeypatch.setattr("cloud_farm.submission._pieces_from", lambda _profile: 0 if in_pieces else None)
     ours = render_by_farm(tmp_path, small, frames="24,3,17", chunk_size=2)
-    assert_equal_folders(ours, reference, 3, steps=2)
+    [job_json] = (tmp_path / "volume" / "cloud-farm" / "jobs").glob("*/job.json")
+    assert ('"parts"' in job_json.read_text()) == in_pieces
+    assert_equal_folders(ours, reference, 3, steps=steps)
 
 
 def test_a_chunk_of_ten_with_persistent_data(tmp_path: Path) -> None:
     """The artist's own switch: one Blender renders ten frames and keeps its data, as plain Blender does."""
     scene = tmp_path / "scene" / "torture.blend"
     scene.parent.mkdir()
-    run_blender(_HERE.parent / "scenes" / "torture_scene.py", "--output", str(scene), "--persistent-data")
+    run_in_blender(_HERE.parent / "scenes" / "torture_scene.py", "--output", str(scene), "--persistent-data")
     reference = tmp_path / "reference"
-    run_blender(_HERE / "reference_render.py", str(scene), str(reference / "f_####"))
+    run_in_blender(_HERE / "reference_render.py", str(scene), str(reference / "f_####"))
     (scene.parent / "passes").rename(reference / "passes")
     for later in [path for number in ("0010", "0011") for path in reference.rglob(f"*{number}*")]:
         later.unlink()  # what comes after the chunk of ten

@@ -30,6 +30,8 @@ class FaultProxy:
         reset_every: Each connection is reset once it has carried so many bytes to the server; 0 for never.
         drop_responses: So many answers are still thrown away, and the connection is closed instead; ALWAYS for all.
         drop_matching: Text that the request line must hold for that, such as "PATCH /api/tus/".
+        stall_at_request: The next request whose line holds this text stalls the line before the server sees it; then cleared.
+        stall_at_answer: The answer to the next such request stalls the line before the client sees it; then cleared.
         connections: How many were accepted.
         bytes_up: Bytes handed to the server.
         bytes_down: Bytes handed to the client.
@@ -50,6 +52,8 @@ class FaultProxy:
         self.reset_every = 0
         self.drop_responses: float = 0
         self.drop_matching = ""
+        self.stall_at_request = ""
+        self.stall_at_answer = ""
         self.connections = 0
         self.bytes_up = 0
         self.bytes_down = 0
@@ -94,6 +98,11 @@ class FaultProxy:
     def open_connections(self) -> int:
         """How many clients are connected now."""
         return len(self._open)
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether nothing is forwarded now."""
+        return not self._flowing.is_set()
 
     def stall(self) -> None:
         """Read and forward nothing any more, with all connections open: a cable pulled out."""
@@ -208,12 +217,18 @@ class FaultProxy:
 
     def _seen_request(self, line: str) -> None:
         self.requests.append(line)
+        if self.stall_at_request and self.stall_at_request in line:
+            self.stall_at_request = ""
+            self._flowing.clear()
         for answer in self._answers:
             if answer.matching in line:
                 self._answers.remove(answer)
                 raise Outcome(answer.to(line))
 
     def _seen_answer(self, line: str) -> None:
+        if self.stall_at_answer and self.stall_at_answer in line:
+            self.stall_at_answer = ""
+            self._flowing.clear()
         if self.drop_responses > 0 and self.drop_matching in line:
             self.drop_responses -= 1
             raise Outcome()

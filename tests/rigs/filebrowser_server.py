@@ -27,6 +27,7 @@ class User:
     password: str
     permissions: frozenset[str] = BOT_PERMISSIONS
     scope: str = "."
+    hide_dotfiles: bool = False
 
     def __post_init__(self) -> None:
         assert self.permissions <= set(PERMISSIONS), self.permissions
@@ -153,14 +154,21 @@ class FileBrowserServer:
 
     def _make_database(self) -> None:
         self._tool(
-            *("config", "init", f"--auth.method={self.auth}", f"--auth.header={self.auth_header}"),
+            *(
+                "config",
+                "init",
+                f"--root={self.root}",
+                f"--auth.method={self.auth}",
+                f"--auth.header={self.auth_header}",
+            ),
             *(f"--fileMode={self.file_mode:04o}", f"--dirMode={self.dir_mode:04o}"),
             *(f"--tokenExpirationTime={self.token_expiration}", f"--tus.chunkSize={self.chunk_size}"),
             *("--perm.execute=false", "--perm.share=false"),
         )
         for user in self.users:
             granted = [f"--perm.{name}={str(name in user.permissions).lower()}" for name in PERMISSIONS]
-            self._tool("users", "add", user.name, user.password, f"--scope={user.scope}", *granted)
+            shown = f"--hideDotfiles={str(user.hide_dotfiles).lower()}"
+            self._tool("users", "add", user.name, user.password, f"--scope={user.scope}", shown, *granted)
 
     def _tool(self, *words: str) -> None:
         done = subprocess.run(

@@ -209,6 +209,7 @@ def _tasks_document(plan: RenderPlan, root: Path, slots: int | None) -> dict[str
         "revision": plan.revision,
         "root": str(root),
         "workers": plan.workers,
+        "priority": plan.priority,
         "slots": max(plan.workers, slots or default_workers(device)),
         "threads": threads_per_worker(plan.workers) if device == "cpu" else None,
         "tasks": [asdict(task) for task in plan.tasks],

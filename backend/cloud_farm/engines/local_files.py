@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -13,6 +14,8 @@ from typing import Any
 
 from ..platform import FileLock, replace
 
+_WISH = "wish."
+"""Begins the file that a waiting job holds; its priority and its id follow."""
 _LOOKS_SECONDS = 5.0
 """Looking at a lock takes it for a moment; who wants it tries this long."""
 
@@ -142,17 +145,25 @@ class Slots:
     """The places of this computer: every running task of every job holds one.
 
     Who wants one takes the turn first, and lets go of it once it has one: a job that gives a place back stands behind those
-    that wait, so that two jobs at once both get on.
+    that wait, so that two jobs at once both get on. A job lets those of higher priority that wait go first.
     """
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path, count: int, *, owner: str = "", priority: int = 50) -> None:
         self._folder = folder
         self._count = count
+        self._priority = priority
         self._turn = FileLock(folder / "turn.lock")
         self._has_turn = False
+        self._wish_file = folder / f"{_WISH}{priority:03d}.{owner}"
+        self._wish = FileLock(self._wish_file)
+        self._has_wish = False
 
     def take(self) -> FileLock | None:
         """Take a free place; None while there is none, or while it is another job's turn."""
+        self._has_wish = self._has_wish or self._wish.acquire()
+        if self._is_outranked():
+            self._leave_turn()
+            return None
         if not self._has_turn:
             self._has_turn = self._turn.acquire()
         if not self._has_turn:
@@ -165,6 +176,21 @@ class Slots:
         return None
 
     def leave(self) -> None:
-        """Give the turn to others."""
+        """Want no place any more: give the turn to others."""
+        self._leave_turn()
+        if self._has_wish:
+            self._wish.release()
+            self._has_wish = False
+            with contextlib.suppress(OSError):  # Windows lets nobody remove what another just looks at
+                self._wish_file.unlink()
+
+    def _leave_turn(self) -> None:
         self._turn.release()
         self._has_turn = False
+
+    def _is_outranked(self) -> bool:
+        """Tell whether a job of higher priority waits; what a killed one left behind is held by nobody."""
+        for path in self._folder.glob(f"{_WISH}*"):
+            if int(path.name[len(_WISH) :][:3]) > self._priority and FileLock(path).is_held():
+                return True
+        return False

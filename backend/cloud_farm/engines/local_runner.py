@@ -63,7 +63,12 @@ class Runner:
         layout = JobLayout(str(document["job"]))
         self._attempts = Path(str(document["root"])) / layout.attempts
         self._stop_file = Path(str(document["root"])) / layout.stop
-        self._slots = Slots(folder.path.parent / "slots", int(document["slots"]))
+        self._slots = Slots(
+            folder.path.parent / "slots",
+            int(document["slots"]),
+            owner=folder.path.name,
+            priority=int(document["priority"]),
+        )
         self._scratch = Scratch(folder.scratch)
         self._tasks = [Task(str(t["id"]), tuple(t["command"]), dict(t["env"])) for t in document["tasks"]]
         self._prepare = self._tasks[0]

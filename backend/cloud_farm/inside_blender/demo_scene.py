@@ -31,6 +31,7 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     output = Path(options.output).absolute()
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    bpy.context.preferences.filepaths.save_version = 0  # no .blend1 beside it
     build(output.parent)
     bpy.ops.wm.save_as_mainfile(filepath=str(output), compress=False)
     bpy.ops.file.make_paths_relative()

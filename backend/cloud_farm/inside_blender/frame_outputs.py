@@ -13,6 +13,8 @@ import bpy  # type: ignore[import-not-found,unused-ignore]
 from exr_check import NotWhole, check_exr
 
 MOVIES = {"FFMPEG", "AVI_JPEG", "AVI_RAW"}
+_SCRATCH_NAME = "frame"
+"""What the main image is called before it is published: in a template Blender would fill in variables such as {scene_name}."""
 _PNG_END = bytes.fromhex("0000000049454e44ae426082")
 
 
@@ -58,11 +60,11 @@ class FrameOutputs:
         self._unnumbered: set[str] = set()
         self._redirect_nodes()
 
-    def begin(self, frame: int) -> None:
-        """Point the scene to where this frame's main image goes. The scene's own frame range is left alone."""
+    def begin(self) -> None:
+        """Point the scene to where the next frame's main image goes. The scene's own frame range is left alone."""
         self.clear()
         self._main.mkdir(parents=True, exist_ok=True)
-        self._scene.render.filepath = str(self._main / self._name(frame))
+        self._scene.render.filepath = str(self._main / _SCRATCH_NAME)
 
     def collect(self, frame: int) -> list[OutputFile]:
         """Return the files of a frame that was just rendered, the main image first; all are checked.
@@ -83,14 +85,15 @@ class FrameOutputs:
     def _main_files(self, frame: int) -> list[OutputFile]:
         files: list[OutputFile] = []
         for view, suffix in self._views() or [(None, "")]:
-            path = self._main / f"{self._name(frame)}{suffix}{self._scene.render.file_extension}"
+            ending = f"{suffix}{self._scene.render.file_extension}"
+            path, name = self._main / f"{_SCRATCH_NAME}{ending}", f"{self._name(frame)}{ending}"
             if not path.is_file():
                 written = ", ".join(found.name for found in _files(self._main)) or "nothing"
-                raise BadOutput(f"Blender was to save {path.name}, but it is not there (there is {written}).")
+                raise BadOutput(
+                    f"Blender was to save {path.name} for {name}, but it is not there (there is {written})."
+                )
             size = check_file(path, self._expected_size())
-            files.append(
-                OutputFile(path, path.relative_to(self._main).as_posix(), "view" if files else "main", size, view)
-            )
+            files.append(OutputFile(path, name, "view" if files else "main", size, view))
         return files
 
     def _name(self, frame: int) -> str:

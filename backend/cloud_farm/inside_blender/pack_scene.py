@@ -17,6 +17,8 @@ import scene_check
 import scene_dependencies
 
 Finding = dict[str, str]
+_NUMBER_SIGN = "\ue000"
+"""Stands for # while Blender fills in a path, so that it does not fill in that."""
 
 
 def main(argv: list[str]) -> None:
@@ -61,7 +63,7 @@ def scene_info(scene: Any) -> dict[str, Any]:
         "marker_cameras": sorted([m.frame, m.camera.name] for m in scene.timeline_markers if m.camera),
         "view_layers": [layer.name for layer in scene.view_layers],
         "resolution": list(_resolution(render)),
-        "output": render.filepath,
+        "output": _output(render),
         "file_format": file_format,
         "is_movie": file_format in frame_outputs.MOVIES,
         "has_sound": _has_sound(scene),
@@ -117,6 +119,26 @@ def _engine_finding(scene: Any) -> Iterator[Finding]:
             datablock=f"Scene '{scene.name}'",
             fix="Choose Cycles with --engine CYCLES.",
         )
+
+
+def _output(render: Any) -> str:
+    """Return the output path with variables such as {blend_name} filled in, as Blender does from 4.5 on.
+
+    They are filled in here, where the file has its own name; what can't be filled in stays as it is.
+    """
+    stored = str(render.filepath)
+    if bpy.app.version < (4, 5, 0) or "{" not in stored:
+        return stored
+    relative = stored.startswith("//")
+    extension, render.use_file_extension = render.use_file_extension, False
+    render.filepath = (stored[1:] if relative else stored).replace("#", _NUMBER_SIGN)
+    try:
+        filled = str(render.frame_path(frame=0))[:-4]  # without # Blender adds four digits
+    except RuntimeError:
+        return stored
+    finally:
+        render.filepath, render.use_file_extension = stored, extension
+    return f"{'/' if relative else ''}{filled}".replace(_NUMBER_SIGN, "#")
 
 
 def _resolution(render: Any) -> tuple[int, int]:

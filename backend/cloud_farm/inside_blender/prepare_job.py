@@ -1,6 +1,7 @@
 """Makes a job's scene tree of its assets, once per job: built aside, every file hashed, then renamed. Needs no bpy.
 
-Files are hard links of their assets where the volume has links, else copies. A link costs no space and no time on one
+Files are hard links of their assets where the volume has links, else copies; large .blend files that came in pieces are put
+together (`assemble.py`). A link costs no space and no time on one
 node's disk, NFS, CephFS and MooseFS alike; assets are read-only and chunks only read the tree, so neither can spoil the other.
 What a killed attempt leaves (`scene.<attempt>.part`) is never touched by others, who can't know whether it still works; it
 goes with the job.
@@ -19,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import assemble
 import volume
 
 
@@ -152,19 +154,32 @@ def _replace_broken(paths: volume.JobPaths, files: list[dict[str, Any]], attempt
 
 def _lay_out(paths: volume.JobPaths, entry: dict[str, Any], target: Path) -> None:
     volume.make_folder(target.parent)
-    pieces = [paths.assets / sha[:2] / sha for sha in entry.get("parts") or [entry["sha256"]]]
-    for piece in pieces:
-        if not piece.is_file():
-            message = f"{entry['path']} is not on the volume (asset {piece.name} is missing). Submit the job again."
+    assets = [paths.assets / sha[:2] / sha for sha in entry.get("parts") or [entry["sha256"]]]
+    for asset in assets:
+        if not asset.is_file():
+            message = f"{entry['path']} is not on the volume (asset {asset.name} is missing). Submit the job again."
             raise BadScene(message)
     executable = int(entry.get("mode", 0o644)) & 0o111
-    if executable or len(pieces) > 1 or not _link(pieces[0], target):
-        _join(pieces, target)
+    in_pieces = bool(entry.get("parts"))
+    if in_pieces or executable or not _link(assets[0], target):
+        if in_pieces:
+            _assemble(assets, entry, target)
+        else:
+            _copy(assets[0], target)
         os.chmod(target, 0o444 | executable)
     if not _agrees(target, entry):
         raise BadScene(
             f"{entry['path']} on the volume is not the file that was sent: its hash differs. Submit the job again."
         )
+
+
+def _assemble(parts: list[Path], entry: dict[str, Any], target: Path) -> None:
+    try:
+        assemble.assemble(parts, entry["size"], target)
+    except assemble.BadPieces as error:
+        raise BadScene(
+            f"{entry['path']} can't be put together on the volume: {error}. Submit the job again."
+        ) from error
 
 
 def _link(asset: Path, target: Path) -> bool:
@@ -176,11 +191,9 @@ def _link(asset: Path, target: Path) -> bool:
     return True
 
 
-def _join(pieces: list[Path], target: Path) -> None:
-    with open(target, "wb") as writer:
-        for piece in pieces:
-            with open(piece, "rb") as reader:
-                shutil.copyfileobj(reader, writer, 1 << 20)
+def _copy(asset: Path, target: Path) -> None:
+    with open(asset, "rb") as reader, open(target, "wb") as writer:
+        shutil.copyfileobj(reader, writer, 1 << 20)
         writer.flush()
         os.fsync(writer.fileno())
 

@@ -31,7 +31,7 @@ from render_log import RenderLog, StatsListener
 # What the device says when it is broken for this process: no later frame would fare better.
 _DEVICE_ERROR = re.compile(
     r"(CUDA|OptiX|HIP|oneAPI|Metal)\b.*\b(error|fail(ed|ure)|illegal|launch|unknown)|illegal (memory )?address"
-    r"|out of (GPU |device )?memory|out of memory (in|on) .*(queue|device)",
+    r"|no Cycles device|out of (GPU |device )?memory|out of memory (in|on) .*(queue|device)",
     re.IGNORECASE,
 )
 # What Blender only prints while it saves a picture that is not what the scene says.
@@ -106,7 +106,7 @@ def load(options: argparse.Namespace) -> Chunk:
     """Open and set up the scene; everything that can be wrong for the whole chunk is found here.
 
     Raises:
-        BadJob: A file, scene, camera, layer, engine or format that is not there.
+        BadJob: Another Blender than the plan's, or a file, scene, camera, layer, engine or format that is not there.
         DeviceAbsent: The wanted device is not on this machine.
     """
     began = time.monotonic()
@@ -114,6 +114,7 @@ def load(options: argparse.Namespace) -> Chunk:
     plan = volume.read_json(paths.plan)
     paths.visibility_s = float(plan["limits"]["visibility_s"])
     settings = plan["settings"]
+    scene_setup.check_blender(plan["blender"])
     scene, findings = scene_setup.open_scene(paths, settings, options.camera or None)
     for finding in findings:
         volume.emit("finding", **finding)
@@ -176,8 +177,15 @@ def render_one(chunk: Chunk, frame: int, index: int) -> None:
         return
     marker = chunk.paths.marker(chunk.slug, frame, chunk.attempt)
     volume.write_file(marker, b"started\n")
-    volume.emit("frame_started", frame=frame, camera=chunk.camera, index=index, of=len(chunk.frames))
     chunk.stats.begin(frame)
+    volume.emit(
+        "frame_started",
+        frame=frame,
+        camera=chunk.camera,
+        index=index,
+        of=len(chunk.frames),
+        started=chunk.stats.started,
+    )
     began = time.monotonic()
     files, device = _render(chunk, frame)
     seconds = round(time.monotonic() - began, 3)
@@ -194,7 +202,7 @@ def render_one(chunk: Chunk, frame: int, index: int) -> None:
 
 
 def _render(chunk: Chunk, frame: int) -> tuple[list[OutputFile], cycles_devices.DeviceUse | None]:
-    chunk.outputs.begin(frame)
+    chunk.outputs.begin()
     chunk.log.mark()
     chunk.scene.frame_set(frame)
     try:

@@ -49,16 +49,22 @@ class RenderLog:
 
 
 class StatsListener:
-    """Turns Cycles' statistics into progress lines, at most one a second."""
+    """Turns Cycles' statistics into progress lines, at most one a second.
+
+    Attributes:
+        started: When the frame began, seconds since 1970. Each line has it: who comes late reads only the log's end.
+    """
 
     def __init__(self) -> None:
         self._frame = 0
+        self.started = 0.0
         self._last = 0.0
         bpy.app.handlers.render_stats.append(self._listen)
 
     def begin(self, frame: int) -> None:
         """The next statistics are about this frame."""
         self._frame = frame
+        self.started = round(time.time(), 3)
 
     def close(self) -> None:
         """Stop listening."""
@@ -75,6 +81,7 @@ class StatsListener:
         volume.emit(
             "sample",
             frame=self._frame,
+            started=self.started,
             sample=int(match["sample"]),
             samples=int(match["samples"]),
             remaining=_remaining(text),

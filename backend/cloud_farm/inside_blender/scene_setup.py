@@ -46,6 +46,23 @@ def open_scene(paths: volume.JobPaths, settings: dict[str, Any], camera: str | N
     return scene, findings
 
 
+def check_blender(wanted: str) -> None:
+    """Refuse a Blender of another version than the plan's: its pixels would stand under the same render hash.
+
+    Args:
+        wanted: major.minor.
+
+    Raises:
+        BadJob: This one is another.
+    """
+    if ".".join(str(number) for number in bpy.app.version[:2]) != wanted:
+        raise BadJob(
+            volume.CAUSE_SCENE,
+            f"The job was planned for Blender {wanted}, but this machine renders with {bpy.app.version_string}."
+            f" Give it a {wanted}, or submit the job again.",
+        )
+
+
 def peak_memory() -> int | None:
     """Return the largest memory of this process, bytes; None where the system doesn't tell."""
     try:

@@ -7,7 +7,7 @@ All paths are relative to the volume's root. `STORES` is the only place that nam
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -43,23 +43,77 @@ class StoreEntry:
     is_dir: bool
 
 
+@dataclass(frozen=True)
+class StoreDescription:
+    """What a store is, as far as it tells.
+
+    Attributes:
+        program: `FileBrowser 2.63.23`, without a number where the server doesn't tell; `folder`.
+        place: Its address, or the folder.
+        encrypted: Whether TLS protects the way; None where nothing goes through a server.
+        request_limit: Bytes of the largest request that a proxy in front lets through; as many as we would ever send where
+            nothing limits it, None where that can't be told.
+    """
+
+    program: str
+    place: str
+    encrypted: bool | None = None
+    request_limit: int | None = None
+
+
+class Tail(NamedTuple):
+    """The end of a growing file.
+
+    Attributes:
+        size: Where it ends.
+    """
+
+    content: bytes
+    size: int
+
+
 class Store(Protocol):
     """What every store does. Errors are `StoreError`s; an absent path is `NotFoundError` unless stated.
 
     Attributes:
         connections: How many transfers at a time pay.
+        poll_seconds: How often a look for changes pays.
+        volume: Names the volume among all that this user has.
     """
 
     connections: int
+    poll_seconds: float
+    volume: str
 
-    def list(self, folder: PurePosixPath) -> tuple[StoreEntry, ...]:
-        """List a folder in order of names; unfinished uploads are not shown. An absent folder is empty."""
+    def describe(self) -> StoreDescription:
+        """Say what this store is; asks the server, if there is one."""
+
+    def list(self, folder: PurePosixPath, *, unfinished: bool = False) -> tuple[StoreEntry, ...]:
+        """List a folder in order of names; unfinished uploads only if asked for. An absent folder is empty."""
+
+    def names(self, folder: PurePosixPath, *, ending: str) -> tuple[str, ...]:
+        """Return the names of files in a flat folder that end so, in no order: a `list` at a tenth of its bytes.
+
+        An absent folder is empty.
+        """
+
+    def walk(self, folder: PurePosixPath) -> Iterator[tuple[PurePosixPath, StoreEntry]]:
+        """Yield path and entry of all that lies below a folder, unfinished uploads too, by as few requests as it takes.
+
+        For sums: links are not followed, and what can't be read is left out without a word.
+        """
 
     def stat(self, path: PurePosixPath) -> StoreEntry | None:
         """Describe a path, None if it is absent."""
 
     def read(self, path: PurePosixPath, *, start: int = 0, length: int | None = None) -> bytes:
         """Read bytes of a file from `start`; fewer than `length` at its end."""
+
+    def tail(self, path: PurePosixPath, *, known: int, most: int) -> Tail:
+        """Read what a growing file has beyond its first `known` bytes; at most its last `most` bytes."""
+
+    def sha256(self, path: PurePosixPath) -> str:
+        """Hash a file where it lies."""
 
     def get(self, path: PurePosixPath, target: Path, *, sha256: str | None = None, progress: Progress = silent) -> None:
         """Copy a file to this computer: a part beside `target`, verified, renamed over it.
@@ -74,6 +128,8 @@ class Store(Protocol):
     ) -> bool:  # fmt: skip
         """Publish a file under its final name at once, whole and verified.
 
+        What is kept by its hash (below `assets`) is replaced without a look: it is the same, or it was damaged.
+
         Returns:
             False when `if_absent` is set and the path was there first (it is left untouched), else True.
 
@@ -81,18 +137,17 @@ class Store(Protocol):
             HashMismatchError: `source` does not have that hash (it changed meanwhile); nothing is published.
         """
 
-    def present(self, assets: Mapping[str, int]) -> frozenset[str]:
-        """Tell which assets the volume has in their right size, by as few listings as it takes.
-
-        Args:
-            assets: sha256 to bytes.
-        """
-
     def move(self, source: PurePosixPath, target: PurePosixPath) -> None:
         """Rename within the volume; an existing target is an error."""
 
-    def trash(self, path: PurePosixPath, *, job_id: str) -> None:
-        """Move a file or folder to today's trash; absent is fine."""
+    def trash(self, path: PurePosixPath, *, job_id: str) -> PurePosixPath | None:
+        """Move a file or folder to today's trash; returns where it lies there, None if it was absent."""
+
+    def empty_trash(self, name: str) -> None:
+        """Delete one entry of the trash (a day) for good, with all that is in it; absent is fine.
+
+        Nothing else that has a name of its own is ever deleted.
+        """
 
     def free_space(self) -> int | None:
         """Bytes free on the volume, None where the store can't tell."""
@@ -102,16 +157,21 @@ class Store(Protocol):
 
 
 class StoreKind(NamedTuple):
-    """A registered store: what people read, and where it is made."""
+    """A registered store: what people read, and where it is made.
+
+    Attributes:
+        is_far: Bytes go over a line, so sending fewer pays; else copying once pays.
+    """
 
     label: str
     description: str
     module: str
+    is_far: bool
 
 
 STORES: dict[str, StoreKind] = {
-    "folder": StoreKind("Folder", "a folder of this computer or a mounted share", "folder"),
-    "filebrowser": StoreKind("FileBrowser", "the web door to a cluster's shared volume", "filebrowser"),
+    "folder": StoreKind("Folder", "a folder of this computer or a mounted share", "folder", False),
+    "filebrowser": StoreKind("FileBrowser", "the web door to a cluster's shared volume", "filebrowser", True),
 }
 
 

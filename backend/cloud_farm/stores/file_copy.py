@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from typing import IO, NamedTuple
 
 from ..errors import StoreError
 
+PART = ".part"
+_LONGEST_NAME = 255
 _BLOCK = 1 << 20
 _FICLONE = 0x40049409
 
@@ -56,13 +59,20 @@ def copy_hashed(source: CopySource, sink: IO[bytes], progress: Callable[[int], N
     """
     if _clone(source.stream, sink):
         sink.seek(0)
-        found = _hash(sink)
+        found = hash_stream(sink)
         progress(sink.tell())
     else:
         found = _copy(source, sink, progress)
     sink.flush()
     os.fsync(sink.fileno())
     return found
+
+
+def part_beside(target: Path) -> Path:
+    """Return a new name for the unfinished file; as telling as the longest name of the file system allows."""
+    tail = f".{secrets.token_hex(4)}{PART}"
+    head = os.fsencode(target.name)[: _LONGEST_NAME - len(tail) - 1].decode("utf-8", "ignore")
+    return target.with_name(f".{head}{tail}")
 
 
 def create_exclusive(part: Path, target: Path, mode: int) -> bool:
@@ -101,7 +111,8 @@ def _copy(source: CopySource, sink: IO[bytes], progress: Callable[[int], None]) 
         progress(len(block))
 
 
-def _hash(stream: IO[bytes]) -> str:
+def hash_stream(stream: IO[bytes]) -> str:
+    """Hash the rest of an open file."""
     digest = hashlib.sha256()
     while block := stream.read(_BLOCK):
         digest.update(block)

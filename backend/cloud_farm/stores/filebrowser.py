@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import io
 import os
 import secrets
 import time
-import uuid
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from ..errors import HashMismatchError, NotFoundError, StoreError
-from ..layout import JOBS, TRASH, asset
-from ..platform import FileLock, replace, user_folders
+from ..layout import ASSETS, TRASH
+from ..platform import replace
 from ..profile import FarmProfile
-from . import Progress, StoreEntry, silent
-from .file_copy import source_of
+from . import Progress, StoreDescription, StoreEntry, Tail, silent
+from .file_copy import part_beside
 from .filebrowser_connection import Connection, Refused, quoted
-from .filebrowser_download import Download, missing, read_range
+from .filebrowser_delivery import deliver
+from .filebrowser_download import Download, missing, read_range, read_tail
+from .filebrowser_limit import request_limit
+from .filebrowser_listing import checksum, entry_of, names, walk
 from .filebrowser_publish import PART, exists, part_of, publish, publish_new, rename
+from .filebrowser_put import opened, part_for, remove_quietly
 from .filebrowser_settings import read_settings
-from .filebrowser_upload import SMALL, Source, Upload, free_space, remove, same_file, verify
+from .filebrowser_upload import free_space, remove
 from .rate_limit import RateLimit
+from .trash import trash_entry, trash_place
 
 _CLOCK_SECONDS = 60.0
 
@@ -48,28 +46,52 @@ class FileBrowserStore:
         self._limit = RateLimit(connection.settings.bytes_per_second)
         self._clock = (-_CLOCK_SECONDS, 0.0)
         self.connections = connection.settings.connections
+        self.poll_seconds = 2.0
+        self.volume = f"{connection.settings.url} {connection.settings.user} {prefix}"
 
     # -- look -------------------------------------------------------------------------------------------------------
 
-    def list(self, folder: PurePosixPath) -> tuple[StoreEntry, ...]:
-        """List a folder in order of names; an absent one is empty, unfinished files are not shown."""
+    def describe(self) -> StoreDescription:
+        """Say which FileBrowser this is and what is in front of it."""
+        settings, login = self._connection.settings, self._connection.login
+        login.token()
+        number = "" if login.version is None else f" {'.'.join(str(part) for part in login.version)}"
+        encrypted = settings.url.startswith("https:")
+        return StoreDescription(f"FileBrowser{number}", settings.url, encrypted, request_limit(settings))
+
+    def list(self, folder: PurePosixPath, *, unfinished: bool = False) -> tuple[StoreEntry, ...]:
+        """List a folder in order of names; an absent one is empty, unfinished files are only shown if asked for."""
         try:
             found = self._connection.json("GET", f"resources/{self._url(folder)}", refused=(404,))
         except Refused:
             return ()
         if not found.get("isDir"):
             raise StoreError(f"{folder} on the farm's volume is a file, not a folder.")
-        entries = (_entry(item) for item in found.get("items") or () if not str(item["name"]).endswith(PART))
-        return tuple(sorted(entries, key=lambda entry: entry.name))
+        entries = (entry_of(item) for item in found.get("items") or ())
+        shown = (entry for entry in entries if unfinished or not entry.name.endswith(PART))
+        return tuple(sorted(shown, key=lambda entry: entry.name))
+
+    def names(self, folder: PurePosixPath, *, ending: str) -> tuple[str, ...]:
+        """Return the names of files in a flat folder that end so."""
+        return names(self._connection, self._place(folder), ending)
+
+    def walk(self, folder: PurePosixPath) -> Iterator[tuple[PurePosixPath, StoreEntry]]:
+        """Yield all that lies below a folder; one request where the server can list a tree."""
+
+        def list_folder(below: PurePosixPath) -> tuple[StoreEntry, ...]:
+            return self.list(folder / below, unfinished=True)
+
+        return ((folder / path, entry) for path, entry in walk(self._connection, self._place(folder), list_folder))
 
     def stat(self, path: PurePosixPath) -> StoreEntry | None:
         """Describe a path, None if it is absent."""
         try:
-            return _entry(self._connection.json("GET", f"resources/{self._url(path)}", refused=(404,)))
+            return entry_of(self._connection.json("GET", f"resources/{self._url(path)}", refused=(404,)))
         except Refused:
             return None
-        except StoreError:
-            if self._is_below_a_file(path):
+        except StoreError as error:
+            # Only the plain kind, a 500, may mean that: who can't be reached need not be asked about every folder above.
+            if type(error) is StoreError and self._is_below_a_file(path):
                 return None
             raise
 
@@ -81,12 +103,13 @@ class FileBrowserStore:
             return b""
         return read_range(self._connection, self._place(path), start, length)
 
-    def present(self, assets: Mapping[str, int]) -> frozenset[str]:
-        """Tell which assets the volume has in their right size: one listing for each of their folders."""
-        folders = sorted({asset(sha256).parent for sha256 in assets})
-        with ThreadPoolExecutor(max_workers=self.connections) as pool:
-            sizes = {entry.name: entry.size for entries in pool.map(self.list, folders) for entry in entries}
-        return frozenset(sha256 for sha256, size in assets.items() if sizes.get(sha256) == size)
+    def tail(self, path: PurePosixPath, *, known: int, most: int) -> Tail:
+        """Read what a growing file has beyond its first `known` bytes."""
+        return read_tail(self._connection, self._place(path), known, most)
+
+    def sha256(self, path: PurePosixPath) -> str:
+        """Hash a file on the server."""
+        return checksum(self._connection, self._place(path))
 
     def free_space(self) -> int | None:
         """Bytes free on the volume."""
@@ -106,7 +129,7 @@ class FileBrowserStore:
     def get(self, path: PurePosixPath, target: Path, *, sha256: str | None = None, progress: Progress = silent) -> None:
         """Copy a file to this computer: a part beside `target`, verified, renamed over it."""
         place = self._place(path)
-        part = target.with_name(f".{secrets.token_hex(8)}{PART}")
+        part = part_beside(target)
         try:
             with open(part, "x+b") as sink:
                 found = Download(self._connection, place, sink, limit=self._limit, progress=progress).run()
@@ -126,34 +149,59 @@ class FileBrowserStore:
     ) -> bool:  # fmt: skip
         """Publish a file under its final name at once, whole and verified."""
         place = self._place(path)
-        there = self.stat(path)
-        if there is not None and (if_absent or there.is_dir):
-            if if_absent:
+        by_hash = ASSETS in path.parents and not if_absent
+        if not by_hash and not self._may_put(path, if_absent=if_absent):
+            return False
+        with opened(source) as found, part_for(self._connection, place, found.size) as part:
+            promised = sha256 or found.sha256()
+            deliver(self._connection, found, part, sha256=promised, limit=self._limit, progress=progress)
+            if not if_absent:
+                publish(self._connection, part, place)
+            elif not publish_new(self._connection, part, place):
+                remove_quietly(self._connection, part)
                 return False
-            raise StoreError(f"{path} on the farm's volume is a folder; no file can take its place.")
-        with _opened(source) as opened, self._part(place, opened.size) as part:
-            self._send(opened, part, sha256, progress)
-            if if_absent:
-                return publish_new(self._connection, part, place)
-            publish(self._connection, part, place)
             return True
 
     def move(self, source: PurePosixPath, target: PurePosixPath) -> None:
-        """Rename within the volume; an existing target is an error."""
+        """Rename within the volume; an existing target is an error.
+
+        By way of a name of our own: of two renames to one target the server lets both through, and what comes second
+        removes what came first if it fails.
+        """
         place, goal = self._place(source), self._place(target)
+        taken = StoreError(f"{target} is there already; {source} was not moved.")
         if not exists(self._connection, place):
             raise missing(self._connection, source)
+        if exists(self._connection, goal):
+            raise taken
         self._make_folder(goal.parent)  # without it the server would copy file by file
-        if not rename(self._connection, place, goal, override=False):
-            raise StoreError(f"{target} is there already; {source} was not moved.")
+        between = part_of(place, secrets.token_hex(8))
+        rename(self._connection, place, between, override=False)
+        if not publish_new(self._connection, between, goal):
+            rename(self._connection, between, place, override=False)
+            raise taken
 
-    def trash(self, path: PurePosixPath, *, job_id: str) -> None:
+    def trash(self, path: PurePosixPath, *, job_id: str) -> PurePosixPath | None:
         """Move a file or folder to today's trash; absent is fine."""
-        day = time.strftime("%Y-%m-%d", time.gmtime(self.server_time()))
-        job = JOBS / job_id
-        inside = path.relative_to(job) if job in path.parents else PurePosixPath(path.name)
+        place, kept = self._place(path), trash_place(path, job_id, self.server_time())
+        if not exists(self._connection, place):
+            return None
+        self._make_folder(self._place(kept.parent))
+        try:
+            rename(self._connection, place, self._place(kept), override=False)
+        except NotFoundError:
+            return None  # somebody else was faster
+        return kept
+
+    def empty_trash(self, name: str) -> None:
+        """Delete one entry of the trash for good; absent is fine."""
+        entry = trash_entry(name)
         with contextlib.suppress(NotFoundError):
-            self.move(path, TRASH / day / job_id / inside.parent / f"{inside.name}.{secrets.token_hex(4)}")
+            if self._connection.json("GET", f"resources/{self._url(TRASH)}").get("isSymlink"):
+                raise StoreError(
+                    f"{TRASH} on the farm's volume is a link, so what lies there may not be ours. Remove it."
+                )
+            remove(self._connection, self._place(entry))
 
     def _is_below_a_file(self, path: PurePosixPath) -> bool:
         """The server says 500 to that, as to a broken disk."""
@@ -174,92 +222,31 @@ class FileBrowserStore:
     def _make_folder(self, folder: PurePosixPath) -> None:
         self._connection.call("POST", f"resources/{quoted(folder)}/")
 
-    def _send(self, source: Source, part: PurePosixPath, sha256: str | None, progress: Progress) -> None:
-        """Bring the bytes there and prove that they are the promised ones.
+    def _may_put(self, path: PurePosixPath, *, if_absent: bool) -> bool:
+        """Tell whether a file may come to a path.
 
         Raises:
-            HashMismatchError: The source is not, or not any more, what was promised.
+            StoreError: A folder is there.
         """
-        changed = HashMismatchError(
-            f"{source.name or part.name} changed while it was sent. Submit again when nothing writes to it any more."
-        )
-        before = os.fstat(source.stream.fileno()) if source.name else None
-        found = source.sha256()
-        if sha256 is not None and found != sha256:
-            raise changed
-        Upload(self._connection, source, part, limit=self._limit, progress=progress).run()
-        if before is not None and not same_file(before, os.fstat(source.stream.fileno())):
-            raise changed
-        verify(self._connection, source, part, found)
-
-    @contextmanager
-    def _part(self, place: PurePosixPath, size: int) -> Iterator[PurePosixPath]:
-        """Yield a part's path that nobody else uses now; it is removed unless it got its final name.
-
-        A large file's part has the same name each time on this computer, so that an interrupted upload goes on; only when
-        another process is just sending that very file a new name is drawn.
-        """
-        if size <= SMALL:
-            part = part_of(place, secrets.token_hex(8))
-            try:
-                yield part
-            except Exception:
-                self._remove_quietly(part)
-                raise
-            return
-        mark = hashlib.sha256(f"{_own_id()} {self._connection.settings.url} {place}".encode()).hexdigest()[:16]
-        lock = FileLock(user_folders().state / "uploads" / f"{mark}.lock")
-        mine = lock.acquire()
-        part = part_of(place, mark if mine else secrets.token_hex(8))
-        try:
-            yield part
-        except HashMismatchError:
-            self._remove_quietly(part)
-            raise
-        finally:
-            if mine:
-                lock.release()
-
-    def _remove_quietly(self, part: PurePosixPath) -> None:
-        with contextlib.suppress(StoreError, Refused):
-            remove(self._connection, part)
+        there = self.stat(path)
+        if there is not None and there.is_dir and not if_absent:
+            raise StoreError(f"{path} on the farm's volume is a folder; no file can take its place.")
+        return there is None or not if_absent
 
     def _clock_offset(self) -> float:
         """Compare the volume's clock with ours by a file that is made now; by the server's own where none can be made."""
         probe = self._prefix / f"clock-{secrets.token_hex(8)}{PART}"
-        began = time.time()
         try:
-            answer = self._connection.call("POST", f"resources/{quoted(probe)}", body=b"x")
+            answer = self._connection.call("POST", f"resources/{quoted(probe)}?override=true", body=b"x")
         except StoreError:
-            return 0.0
-        middle = (began + time.time()) / 2
-        self._remove_quietly(probe)
+            answer = self._connection.call("GET", "usage/")
+        middle = time.time() - answer.elapsed.total_seconds() / 2
+        remove_quietly(self._connection, probe)
         dated = _time_of_etag(answer.headers.get("ETag", ""), size=1)
         if dated is None:
             dated = _time_of_header(answer.headers.get("Date", ""))
         offset = (dated or middle) - middle
         return offset if abs(offset) > 0.5 else 0.0
-
-
-@contextmanager
-def _opened(source: Path | bytes) -> Iterator[Source]:
-    with source_of(source) as reader:
-        size = reader.stream.seek(0, io.SEEK_END)
-        reader.stream.seek(0)
-        yield Source(reader.stream, size, reader.name)
-
-
-def _entry(item: Mapping[str, Any]) -> StoreEntry:
-    is_dir = bool(item["isDir"])
-    return StoreEntry(str(item["name"]), 0 if is_dir else int(item["size"]), _seconds(str(item["modified"])), is_dir)
-
-
-def _seconds(text: str) -> float:
-    """Read RFC 3339 with nanoseconds."""
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError as error:
-        raise StoreError(f"The server dates a file '{text}', which is no date.") from error
 
 
 def _time_of_etag(etag: str, *, size: int) -> float | None:
@@ -276,18 +263,3 @@ def _time_of_header(text: str) -> float | None:
         return parsedate_to_datetime(text).timestamp()
     except (TypeError, ValueError):
         return None
-
-
-def _own_id() -> str:
-    """A name for this user on this computer that stays the same."""
-    note = user_folders().state / "client-id"
-    try:
-        return note.read_text(encoding="ascii")
-    except (OSError, ValueError):
-        made = uuid.uuid4().hex
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(made, encoding="ascii")
-    except OSError:
-        return made  # then an interrupted upload begins anew
-    return made

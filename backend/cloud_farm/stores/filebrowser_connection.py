@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 import requests
 
 from ..errors import StoreError, StoreUnreachableError
-from .filebrowser_answers import BUSY, CONNECT_SECONDS, explain
-from .filebrowser_login import Login
+from .filebrowser_answers import BUSY, explain, is_foreign
+from .filebrowser_login import Login, is_healthy
+from .filebrowser_pieces import PieceSize
 from .filebrowser_settings import FileBrowserSettings
+from .filebrowser_wire import Readable, Wire
 
-_TRIES = 6
+_TRIES = 9
+"""With the waits between, half a minute: a pod that is replaced is back by then."""
 _LONGEST_WAIT = 20.0
 _LONGEST_ASKED_WAIT = 60.0
-
-
-class Readable(Protocol):
-    """A body that is read while it is sent, and knows how long it is."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return the next bytes, none at the end."""
+_LONGEST_NAME = 255
 
 
 Body = bytes | Callable[[], Readable] | None
@@ -44,14 +38,23 @@ class Refused(Exception):
 
 
 class Connection:
-    """A FileBrowser that we are logged in to. Threads may share it; each has connections of its own."""
+    """A FileBrowser that we are logged in to. Threads may share it.
+
+    Attributes:
+        pieces: How much one request should carry, learned by all uploads together.
+    """
 
     def __init__(self, settings: FileBrowserSettings, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self.settings = settings
         self.sleep = sleep
+        self.pieces = PieceSize()
         self._chance = random.Random()  # noqa: S311 - spreads retries, guards nothing
-        self._local = threading.local()
-        self.login = Login(settings, self._send, self.back_off)
+        self._wire = Wire(settings)
+        self.login = Login(settings, self._wire.send, self.back_off)
+
+    def close(self) -> None:
+        """End what is kept open to the server; the next call opens it again."""
+        self._wire.close()
 
     def call(
         self, method: str, url_path: str, *, expect: tuple[int, ...] = (200,), refused: tuple[int, ...] = (),
@@ -72,24 +75,22 @@ class Connection:
         tried = 0
         while True:
             response, problem = self._authorised(method, url_path, body, headers, stream)
-            status = response.status_code if response is not None else 0
+            status = 0 if response is None else self._status(response)
             if response is not None and status in expect:
                 return response
             if status in refused:
                 _close(response)
                 raise Refused(status)
+            _close(response)
             tries = 2 if status == 500 else _TRIES if response is None or status in BUSY else 1
             if not again or tried >= tries - 1:
-                error = explain(self.settings.url, method, url_path, response, problem)
-                _close(response)
-                raise error from problem
-            _close(response)
+                raise explain(self.settings.url, method, url_path, response, problem, status=status) from problem
             self.back_off(tried, least=_retry_after(response))
             tried += 1
 
-    def json(self, method: str, url_path: str, *, refused: tuple[int, ...] = ()) -> Any:
+    def json(self, method: str, url_path: str, *, refused: tuple[int, ...] = (), again: bool = True) -> Any:
         """Call the API and read its JSON; an HTML page is a proxy's, or of a path that the API does not have."""
-        response = self.call(method, url_path, refused=refused)
+        response = self.call(method, url_path, refused=refused, again=again)
         if "json" not in response.headers.get("Content-Type", ""):
             raise explain(self.settings.url, method, url_path, response, None)
         try:
@@ -110,9 +111,8 @@ class Connection:
             token = self.login.token(refused)
             data = body() if callable(body) else body
             try:
-                response = self._send(
-                    method, f"api/{url_path}", data, {**(headers or {}), "X-Auth": token}, stream=stream
-                )
+                sent = {**(headers or {}), "X-Auth": token}
+                response = self._wire.send(method, f"api/{url_path}", data, sent, stream=stream)
             except requests.RequestException as error:
                 return None, error
             if response.headers.get("X-Renew-Token") == "true":
@@ -122,50 +122,28 @@ class Connection:
             response.close()
             refused = token
 
-    def _send(
-        self,
-        method: str,
-        path: str,
-        data: bytes | Readable | None,
-        headers: Mapping[str, str],
-        *,
-        stream: bool = False,
-    ) -> requests.Response:
-        # `verify` with each request: the session's own loses against REQUESTS_CA_BUNDLE. No redirects: a POST would
-        # become a GET, and a login page would look like success.
-        return self._session().request(
-            method,
-            f"{self.settings.url}/{path}",
-            data=data,
-            headers=dict(headers),
-            stream=stream,
-            allow_redirects=False,
-            timeout=(CONNECT_SECONDS, self.settings.timeout_s),
-            verify=self.settings.ca_file or True,
-            cert=self.settings.client_certificate,
-        )
-
-    def _session(self) -> requests.Session:
-        """Return this thread's own session: connections stay open, and are never shared between threads."""
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = requests.Session()
-            session.headers["User-Agent"] = "cloud-farm"
-            session.headers["Accept-Encoding"] = "identity"  # sizes and ranges are those of the files
-            session.headers.update(self.settings.headers)
-            self._local.session = session
-        return session
+    def _status(self, response: requests.Response) -> int:
+        """Read the status. A proxy without a route to FileBrowser says 404 too: that is no word on what the volume has."""
+        if response.status_code == 404 and is_foreign(response) and not is_healthy(self._wire.send):
+            return 503
+        return response.status_code
 
 
 def quoted(path: PurePosixPath) -> str:
     """Quote a path for a URL, segment by segment.
 
     Raises:
-        StoreError: It is not plainly a path inside the volume.
+        StoreError: It is not plainly a path inside the volume, or no file system could keep it.
     """
     if path.is_absolute() or ".." in path.parts or "\x00" in str(path):
         raise StoreError(f"{str(path)!r} is not a path inside the farm's volume.")
-    return "/".join(quote(part, safe="") for part in path.parts)
+    try:
+        names = [part.encode() for part in path.parts]
+    except UnicodeEncodeError as error:
+        raise StoreError(f"{str(path)!r} has bytes in its name that are no text. Rename the file.") from error
+    if any(len(name) > _LONGEST_NAME for name in names):
+        raise StoreError(f"{path} has a name of more than {_LONGEST_NAME} bytes, which no volume takes. Shorten it.")
+    return "/".join(quote(name, safe="") for name in names)
 
 
 def _close(response: requests.Response | None) -> None:

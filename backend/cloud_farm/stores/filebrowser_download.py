@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import re
+from email.utils import parsedate_to_datetime
 from pathlib import PurePosixPath
 from typing import IO
 
 import requests
+import urllib3
 
 from ..errors import NotFoundError, StoreError, StoreUnreachableError
-from . import Progress
+from . import Progress, Tail
 from .filebrowser_connection import Connection, Refused, quoted
 from .rate_limit import RateLimit
 
 _BLOCK = 1 << 20
 _MOST_BREAKS = 10
+_TELLING_SECONDS = 2
+_BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError)
+"""What a broken answer raises; old versions of requests let some of urllib3's through."""
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
@@ -25,26 +30,75 @@ def read_range(connection: Connection, path: PurePosixPath, start: int, length: 
     Raises:
         NotFoundError: No such file.
     """
+    breaks = 0
+    while True:
+        try:
+            return _read_range(connection, path, start, length)
+        except _BROKEN as error:
+            breaks += 1
+            if breaks > _MOST_BREAKS:
+                raise StoreUnreachableError(f"{connection.settings.url} sent half of {path}. Try again.") from error
+            connection.back_off(breaks)
+
+
+def _read_range(connection: Connection, path: PurePosixPath, start: int, length: int | None) -> bytes:
     end = "" if length is None else str(start + length - 1)
+    headers = {"Range": f"bytes={start}-{end}"}
+    url = f"raw/{quoted(path)}"
+    try:
+        answer = connection.call("GET", url, expect=(200, 206), refused=(404, 416), headers=headers, stream=True)
+    except Refused as refused:
+        if refused.status == 416:
+            return b""
+        raise missing(connection, path) from refused
+    with answer:
+        refuse_archive(answer, path)
+        skip = start if answer.status_code == 200 else 0  # a proxy that knows no ranges sends everything
+        left = int(answer.headers["Content-Length"]) - skip
+        wanted = max(left if length is None else min(left, length), 0)
+        content = _taken(answer, skip, wanted)
+    if len(content) < wanted:
+        raise requests.ConnectionError("The connection ended early")
+    return content
+
+
+def _taken(answer: requests.Response, skip: int, wanted: int) -> bytes:
+    """Take so many bytes after so many others, and no more into memory than that."""
+    blocks, have = [], 0
+    for block in answer.iter_content(_BLOCK):
+        skipped = min(skip, len(block))
+        skip -= skipped
+        useful = block[skipped : skipped + wanted - have]
+        blocks.append(useful)
+        have += len(useful)
+        if have == wanted:
+            break
+    return b"".join(blocks)
+
+
+def read_tail(connection: Connection, path: PurePosixPath, known: int, most: int) -> Tail:
+    """Read what a growing file has beyond its first `known` bytes, at most its last `most` bytes.
+
+    Raises:
+        NotFoundError: No such file.
+    """
+    wanted = f"{known}-" if known else f"-{most}"
     try:
         answer = connection.call(
             "GET",
             f"raw/{quoted(path)}",
             expect=(200, 206),
             refused=(404, 416),
-            headers={"Range": f"bytes={start}-{end}"},
+            headers={"Range": f"bytes={wanted}"},
         )
     except Refused as refused:
         if refused.status == 416:
-            return b""
+            return Tail(b"", known)
         raise missing(connection, path) from refused
     refuse_archive(answer, path)
-    content = answer.content
-    if len(content) != int(answer.headers["Content-Length"]):  # old versions of urllib3 don't look
-        raise StoreUnreachableError(f"{connection.settings.url} sent half of {path}. Try again.")
-    if answer.status_code == 200:  # a proxy that knows no ranges
-        content = content[start:]
-    return content if length is None else content[:length]
+    span = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    size = int(span[2]) if span is not None else len(answer.content)
+    return Tail(answer.content[-most:] if span is not None else answer.content[known:][-most:], size)
 
 
 class Download:
@@ -76,7 +130,7 @@ class Download:
             before = self._done
             try:
                 self._take_some()
-            except (requests.RequestException, StoreUnreachableError) as error:
+            except (*_BROKEN, StoreUnreachableError) as error:
                 breaks = 0 if self._done > before else breaks + 1
                 if breaks > _MOST_BREAKS:
                     raise StoreUnreachableError(
@@ -86,6 +140,8 @@ class Download:
         return self._digest.hexdigest()
 
     def _take_some(self) -> None:
+        if self._done and not self._modified:
+            self._restart()
         headers = {"Range": f"bytes={self._done}-"}
         if self._modified:
             headers["If-Range"] = self._modified  # another file by now: all of it comes
@@ -96,7 +152,7 @@ class Download:
         except Refused as refused:
             if refused.status == 416:
                 self._restart()
-                return
+                raise StoreUnreachableError(f"{self._path} became shorter while it was fetched.") from refused
             raise missing(self._connection, self._path) from refused
         with answer:
             refuse_archive(answer, self._path)
@@ -121,7 +177,7 @@ class Download:
         else:
             self._restart()
             raise StoreUnreachableError(f"{self._path} changed while it was fetched.")
-        self._modified = answer.headers.get("Last-Modified", "")
+        self._modified = _telling_date(answer)
 
     def _restart(self) -> None:
         self._sink.seek(0)
@@ -131,13 +187,24 @@ class Download:
         self._done, self._total, self._modified = 0, None, ""
 
 
+def _telling_date(answer: requests.Response) -> str:
+    """The date of the file, empty if it is so new that the next version could have the same: dates have no fractions."""
+    modified = answer.headers.get("Last-Modified", "")
+    try:
+        age = parsedate_to_datetime(answer.headers.get("Date", "")) - parsedate_to_datetime(modified)
+    except (TypeError, ValueError):
+        return ""
+    return modified if age.total_seconds() >= _TELLING_SECONDS else ""
+
+
 def missing(connection: Connection, path: PurePosixPath) -> NotFoundError:
     """The error for a path that is not there."""
     return NotFoundError(f"{path} is not on the farm's volume ({connection.settings.url}).", path=str(path))
 
 
 def refuse_archive(answer: requests.Response, path: PurePosixPath) -> None:
-    """A folder comes as a zip without a length, which ends early without a word: never what we want."""
-    if "Content-Length" not in answer.headers:
+    """A folder comes as a zip, which ends early without a word: never what we want. It has no date, as files have."""
+    is_file = "Accept-Ranges" in answer.headers or "Last-Modified" in answer.headers
+    if answer.status_code != 206 and not (is_file and "Content-Length" in answer.headers):
         answer.close()
         raise StoreError(f"{path} on the farm's volume is a folder, not a file.")

@@ -22,6 +22,10 @@ _RIGHTS = ("create", "rename", "modify", "delete", "download")
 _VERSION = re.compile(r'"Version":\s*"v?(\d+)\.(\d+)\.(\d+)')
 _RENEW_AT = 0.6
 """Part of a token's life after which a new one is asked for."""
+_RENEW_EVERY_SECONDS = 60.0
+"""The server wishes a renewal with each answer in a token's last hour: the whole life of a short one."""
+_ASK_AGAIN_SECONDS = 30.0
+"""A refused password is not tried again before, whoever asks: some servers lock out who guesses."""
 
 Send = Callable[[str, str, bytes | None, Mapping[str, str]], requests.Response]
 """Sends a request without a token: method, path below the address, body, headers."""
@@ -37,6 +41,9 @@ class Login:
         self._lock = threading.Lock()
         self._token = ""
         self._renew_after = 0.0
+        self._renewable_after = 0.0
+        self._refusal = ""
+        self._refused_until = 0.0
         self.version: tuple[int, ...] | None = None
         self._probed = False
 
@@ -61,7 +68,7 @@ class Login:
 
     def renew_soon(self) -> None:
         """The server says that the token ends soon, or that the user's record changed."""
-        self._renew_after = 0.0
+        self._renew_after = min(self._renew_after, self._renewable_after)
 
     def _keep(self, token: str) -> None:
         """Keep a token. Its life is measured by our own clock from now on: the two clocks need not agree."""
@@ -76,22 +83,35 @@ class Login:
                 f"User '{name}' of {self._settings.url} lacks the right to {', '.join(lacking)}."
                 " Ask the admin to grant it (FileBrowser: Settings > User Management)."
             )
-        life = float(claims.get("exp", 0)) - float(claims.get("iat", 0))
-        self._renew_after = time.monotonic() + max(life, 0.0) * _RENEW_AT
+        life, now = float(claims.get("exp", 0)) - float(claims.get("iat", 0)), time.monotonic()
+        self._renew_after = now + max(life, 0.0) * _RENEW_AT
+        self._renewable_after = now + _RENEW_EVERY_SECONDS
         self._token = token
 
     def _log_in(self) -> str:
         settings = self._settings
+        if time.monotonic() < self._refused_until:
+            raise StoreLoginError(self._refusal)
         body = json.dumps({"username": settings.user, "password": settings.password}) if settings.user else ""
         response = self._patiently("POST", "api/login", body.encode(), {"Content-Type": "application/json"})
-        if response.status_code == 403:
-            who = f"User '{settings.user}'" if settings.user else "A login without a password"
-            keys = "filebrowser.user and filebrowser.password"
-            raise StoreLoginError(f"{who} was not accepted by {settings.url}. Check {keys} of the farm's profile.")
+        nobody = response.status_code == 500 and not settings.user  # a header of a proxy was expected
+        if response.status_code == 403 or nobody:
+            self._refusal = self._why_refused()
+            self._refused_until = time.monotonic() + _ASK_AGAIN_SECONDS
+            raise StoreLoginError(self._refusal)
         token = response.text.strip()
         if response.status_code != 200 or not _claims(token):
             raise explain(settings.url, "POST", "login", response, None)
         return token
+
+    def _why_refused(self) -> str:
+        user, url = self._settings.user, self._settings.url
+        if user:
+            return f"User '{user}' was not accepted by {url}. Check filebrowser.user and filebrowser.password of the farm's profile."
+        return (
+            f"{url} does not let us in without a password. Name filebrowser.user and filebrowser.password in the farm's profile,"
+            " or the proxy's header that says who we are as filebrowser.headers."
+        )
 
     def _renewed(self) -> str:
         """Ask for a new token while the old one is good; empty if that is refused."""
@@ -109,6 +129,10 @@ class Login:
         if "message" in answer and "status" not in answer:
             raise StoreAnswerError(
                 f"{self._settings.url} is FileBrowser Quantum, whose API is another one. Cloud Farm speaks FileBrowser 2.63."
+            )
+        if health.status_code == 404:
+            raise StoreAnswerError(
+                f"There is no FileBrowser at {self._settings.url} (404). Does filebrowser.url have the right path at its end?"
             )
         if answer.get("status") != "OK":
             raise explain(self._settings.url, "GET", "health", health, None)
@@ -135,7 +159,7 @@ class Login:
             try:
                 response = self._send(method, path, data, headers)
             except requests.RequestException as error:
-                hopeless = isinstance(error, (requests.exceptions.SSLError, requests.exceptions.InvalidURL))
+                hopeless = isinstance(error, (requests.exceptions.SSLError, ValueError))  # InvalidURL, InvalidSchema
                 if hopeless or tried == _TRIES - 1:
                     raise explain(self._settings.url, method, path, None, error) from error
             else:
@@ -143,6 +167,14 @@ class Login:
                     return response
             self._back_off(tried)
             tried += 1
+
+
+def is_healthy(send: Send) -> bool:
+    """Tell whether a FileBrowser answers, without a second try."""
+    try:
+        return _json(send("GET", "health", None, {})).get("status") == "OK"
+    except requests.RequestException:
+        return False
 
 
 def _claims(token: str) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import hashlib
 import secrets
 import time
 from pathlib import PurePosixPath
+from urllib.parse import quote
 
-from ..errors import NotFoundError, StoreError
+from ..errors import NotFoundError, StoreUnreachableError
 from .filebrowser_connection import Connection, Refused, quoted
 from .filebrowser_upload import remove
 
@@ -21,6 +22,7 @@ PART = ".part"
 _CLAIM = ".claim.part"
 _TOKEN = 32
 _LONGEST_NAME = 255
+_TRIES = 6
 _PATIENCE_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
 
@@ -72,38 +74,37 @@ def rename(connection: Connection, source: PurePosixPath, target: PurePosixPath,
     The answer may be lost: then it is done if the source is gone, for nobody else renames it.
     """
     # The server decodes the destination twice.
-    destination = quoted(PurePosixPath(quoted(target)))
-    destination = destination.replace("/", "%2F")
-    query = f"action=rename&destination=%2F{destination}" + ("&override=true" if override else "")
+    destination = quote(f"/{quoted(target)}", safe="")
+    query = f"action=rename&destination={destination}" + ("&override=true" if override else "")
+    url = f"resources/{quoted(source)}?{query}"
     tried = 0
     while True:
         try:
-            connection.call(
-                "PATCH", f"resources/{quoted(source)}?{query}", refused=(404, 409, 502, 503, 504), again=False
-            )
-        except Refused as refused:
-            if refused.status == 409:
-                return False
-            if refused.status == 404:
-                return _was_renamed(connection, source, target, tried)
-            if tried >= 5:
-                raise StoreError(
-                    f"{target} could not be renamed on the farm's volume: the way there is jammed. Try again."
-                ) from refused
-        except StoreError:
-            if tried >= 5:
-                raise
-        else:
+            connection.call("PATCH", url, refused=(404, 409), again=False)
             return True
-        connection.back_off(tried)
-        tried += 1
+        except Refused as refused:
+            return _settle_rename(connection, source, target, refused.status, again=tried > 0)
+        except StoreUnreachableError:
+            tried += 1
+            if tried == _TRIES:
+                raise
+            connection.back_off(tried)
 
 
-def _was_renamed(connection: Connection, source: PurePosixPath, target: PurePosixPath, tried: int) -> bool:
-    if tried and exists(connection, target):
+def _settle_rename(
+    connection: Connection, source: PurePosixPath, target: PurePosixPath, status: int, *, again: bool
+) -> bool:
+    """Say what a refusal means: after an answer that was lost, most likely that it is done.
+
+    Raises:
+        NotFoundError: The source is gone, and not by us.
+    """
+    if status == 409:  # the server looks at the target before it looks for the source
+        return again and not exists(connection, source)
+    if again and exists(connection, target):
         return True
     raise NotFoundError(
-        f"{source} is gone from the farm's volume before it was whole. Does something delete unfinished uploads there?",
+        f"{source} is gone from the farm's volume before it had its name. Does something delete unfinished uploads there?",
         path=str(source),
     )
 

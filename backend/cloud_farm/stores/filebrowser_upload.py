@@ -8,65 +8,26 @@ the offset read twice before going on, a sign of life while we wait, and every b
 
 from __future__ import annotations
 
-import hashlib
-import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO
 
-from ..errors import HashMismatchError, NotFoundError, StoreError, StoreFullError, StoreUnreachableError
+from ..errors import NotFoundError, StoreError, StoreFullError, StoreUnreachableError
 from . import Progress
 from .filebrowser_connection import Connection, Refused, quoted
+from .filebrowser_pieces import LEAST
+from .filebrowser_source import PieceReader, Source
 from .rate_limit import RateLimit
 
 _MIB = 1 << 20
 SMALL = 4 * _MIB
 """A file of this size is sent by one request; a larger one in pieces that can be resumed."""
-_FIRST_PIECE, _LEAST_PIECE, _MOST_PIECE = 16 * _MIB, 64 << 10, 1024 * _MIB
-_PIECE_SECONDS = 8.0
-"""How long a piece should take: a proxy that collects it first must be done within the three minutes."""
 _SIGN_OF_LIFE_SECONDS = 60.0
 _SETTLED_SECONDS = 1.0
 _MOST_BREAKS, _MOST_RESTARTS = 30, 3
-_BLOCK = 256 << 10
 _ROOT = PurePosixPath()
-
-
-@dataclass
-class Source:
-    """What is sent.
-
-    Attributes:
-        stream: Open for reading, seekable.
-        size: Bytes.
-        name: What people call it; empty for our own data.
-    """
-
-    stream: IO[bytes]
-    size: int
-    name: str
-
-    def read(self, length: int) -> bytes:
-        """Read, or say that this computer's file can't be read."""
-        try:
-            return self.stream.read(length)
-        except OSError as error:
-            raise StoreError(
-                f"{self.name} can't be read: {error.strerror or error}. Check the disk or the share."
-            ) from error
-
-    def sha256(self) -> str:
-        """Hash all of it, and go back to its beginning."""
-        self.stream.seek(0)
-        digest = hashlib.sha256()
-        while block := self.read(_MIB):
-            digest.update(block)
-        self.stream.seek(0)
-        return digest.hexdigest()
 
 
 class Upload:
@@ -86,7 +47,7 @@ class Upload:
         self._limit = limit
         self._progress = progress
         self._told = 0
-        self._piece = _FIRST_PIECE
+        self._pieces = connection.pieces
 
     def run(self) -> None:
         """Bring every byte there; what an interrupted run left is taken over.
@@ -94,8 +55,7 @@ class Upload:
         Raises:
             StoreError: It can't be done; says why.
         """
-        if self._source.size <= SMALL:
-            self._send_whole()
+        if self._source.size <= min(SMALL, self._pieces.most) and self._send_whole():
             return
         with self._sign_of_life():
             for _ in range(_MOST_RESTARTS):
@@ -103,67 +63,99 @@ class Upload:
                 if self._send_from(offset):
                     return
         raise StoreUnreachableError(
-            f"{self._connection.settings.url} lost the upload of {self._source.name or self._part.name} {_MOST_RESTARTS} times."
+            f"{self._connection.settings.url} lost the upload of {self._what} {_MOST_RESTARTS} times."
             " Does a proxy in front hold requests back for minutes? Try again later."
         )
 
+    @property
+    def _what(self) -> str:
+        return self._source.name or self._part.name
+
     # -- small files ------------------------------------------------------------------------------------------------
 
-    def _send_whole(self) -> None:
-        """One request; an interrupted one leaves nothing. The name is ours alone, so replacing it harms nobody."""
-        self._source.stream.seek(0)
-        content = self._source.read(self._source.size)
-        self._limit.take(len(content))
-        self._progress(0)
+    def _send_whole(self) -> bool:
+        """One request; an interrupted one leaves nothing. The name is ours alone, so replacing it harms nobody.
+
+        Returns:
+            False if it had better go in pieces: a proxy takes no request of this size, or the line broke.
+        """
+        size = self._source.size
+        divisible = size > LEAST
+        url = f"resources/{quoted(self._part)}?override=true"
+        self._tell(0)
         try:
-            self._connection.call("POST", f"resources/{quoted(self._part)}?override=true", body=content)
-        except StoreError as error:
-            self._check_room(len(content), error)
+            self._connection.call("POST", url, refused=(413,), body=lambda: self._reader(0, size), again=not divisible)
+        except Refused:
+            self._refused(size)
+            return False
+        except StoreUnreachableError:
+            if divisible:
+                return False
             raise
-        self._progress(len(content))
+        except StoreError as error:
+            self._check_room(size, error)
+            raise
+        return True
 
     # -- large files ------------------------------------------------------------------------------------------------
 
     def _begin(self) -> int:
         """Register the upload; returns the offset to go on from: more than 0 if an earlier run left bytes."""
-        try:
-            self._connection.call(
-                "POST", self._url, expect=(201,), refused=(409,), headers={"Upload-Length": str(self._source.size)}
-            )
-        except Refused:
+        for _ in range(_MOST_RESTARTS):
+            if self._create():
+                return 0
             offset = self._settled_offset()
             if offset is not None and offset <= self._source.size:
                 return offset
-            # Its registration is gone, or it is of another size: only removing it helps.
-            remove(self._connection, self._part)
-            self._connection.call("POST", self._url, expect=(201,), headers={"Upload-Length": str(self._source.size)})
-        return 0
+            if self._is_complete():
+                return self._source.size
+            remove(self._connection, self._part)  # without its registration nothing can be added to it
+        raise StoreUnreachableError(f"{self._part} on the farm's volume comes back whenever it is removed. Try again.")
+
+    def _create(self) -> bool:
+        """Ask for an upload; False if the part is there: of an earlier run, or because the answer was lost."""
+        headers = {"Upload-Length": str(self._source.size)}
+        try:
+            self._connection.call("POST", self._url, expect=(201,), refused=(409,), headers=headers)
+        except Refused:
+            return False
+        return True
 
     def _send_from(self, offset: int) -> bool:
-        """Send the rest; False if the server lost the upload and it must begin anew."""
+        """Send the rest; False if the server knows nothing of the upload any more: it is lost, or it is complete."""
         breaks = 0
-        while True:
-            if offset >= self._source.size:
-                return True
+        while offset < self._source.size:
             self._tell(offset)
             reached = self._send_piece(offset)
             if reached is None:
                 breaks += 1
-                if breaks > _MOST_BREAKS:
-                    raise StoreUnreachableError(
-                        f"The upload of {self._source.name or self._part.name} broke {breaks} times. Try again: what is there is kept."
-                    )
-                self._connection.back_off(min(breaks, 6))
-                reached = self._settled_offset()
-                if reached is None:
-                    return self._is_complete()
-            else:
+                reached = self._after_break(offset, breaks)
+            if reached is None:
+                return False
+            if reached > offset:
                 breaks = 0
             offset = reached
+        self._tell(offset)
+        return True
+
+    def _after_break(self, offset: int, breaks: int) -> int | None:
+        """Find out where to go on; None if the server does not know the upload."""
+        if breaks > _MOST_BREAKS:
+            raise StoreUnreachableError(
+                f"The upload of {self._what} broke {breaks} times at the same place. Try again: what is there is kept for 3 minutes."
+            )
+        self._connection.back_off(min(breaks, 6))
+        try:
+            reached = self._settled_offset()
+        except StoreUnreachableError:
+            return offset  # the next try tells; a server that is started again has some minutes
+        if reached is not None:
+            self._pieces.broke(reached - offset)
+        return reached
 
     def _send_piece(self, offset: int) -> int | None:
         """Send a piece; returns the next offset, None if nobody knows how far it came."""
-        length = min(self._piece, self._source.size - offset)
+        length = min(self._pieces.bytes, self._source.size - offset)
         began = time.monotonic()
         try:
             response = self._connection.call(
@@ -171,21 +163,25 @@ class Upload:
                 self._url,
                 expect=(204,),
                 refused=(404, 408, 409, 413, 429, 500, 502, 503, 504),
-                body=lambda: PieceReader(self._source, offset, length, self._limit, self._tell),
+                body=lambda: self._reader(offset, length),
                 headers={"Content-Type": "application/offset+octet-stream", "Upload-Offset": str(offset)},
                 again=False,
             )
         except Refused as refused:
             if refused.status == 413:
-                self._shrink()
+                self._refused(length)
+                return offset
             if refused.status == 500:
                 self._check_room(self._source.size - offset, refused)
             return None
         except StoreUnreachableError:
             return None
-        self._fit(length, time.monotonic() - began)
+        self._pieces.took(length, time.monotonic() - began)
         told = response.headers.get("Upload-Offset", "")
         return offset + length if told == str(offset + length) else None
+
+    def _reader(self, offset: int, length: int) -> PieceReader:
+        return PieceReader(self._source, offset, length, block=self._pieces.block, limit=self._limit, tell=self._tell)
 
     def _tell(self, reached: int) -> None:
         """Tell how far we are; after a break that may be less than before."""
@@ -197,24 +193,17 @@ class Upload:
         free = free_space(self._connection)
         if free is not None and free < needed:
             raise StoreFullError(
-                f"The farm's volume is full: {free >> 20} MiB are free, {self._source.name or self._part.name} needs {needed >> 20} MiB more."
+                f"The farm's volume is full: {free >> 20} MiB are free, {self._what} needs {needed >> 20} MiB more."
                 " Free some space: cloud-farm delete --older-than 30d"
             ) from problem
 
-    def _shrink(self) -> None:
+    def _refused(self, length: int) -> None:
         """A proxy takes no request of this size."""
-        if self._piece <= _LEAST_PIECE:
+        if not self._pieces.refused(length):
             raise StoreError(
-                f"A proxy in front of {self._connection.settings.url} takes no request of {self._piece >> 10} KiB."
+                f"A proxy in front of {self._connection.settings.url} takes no request of {length >> 10} KiB."
                 " Raise its limit (nginx: client_max_body_size 0)."
             )
-        self._piece = max(self._piece // 2, _LEAST_PIECE)
-
-    def _fit(self, length: int, seconds: float) -> None:
-        """Choose the next piece's size by how long this one took; never more than twice as large."""
-        ideal = int(length * _PIECE_SECONDS / max(seconds, 0.01))
-        if length == self._piece or ideal < self._piece:
-            self._piece = max(_LEAST_PIECE, min(ideal, 2 * self._piece, _MOST_PIECE))
 
     def _settled_offset(self) -> int | None:
         """Return the offset once nobody writes any more; None if the server doesn't know the upload."""
@@ -265,35 +254,6 @@ class Upload:
             over.set()
 
 
-class PieceReader:
-    """A part of a source as the body of a request: knows its length, and hands out large blocks."""
-
-    def __init__(self, source: Source, offset: int, length: int, limit: RateLimit, tell: Progress) -> None:
-        self._source = source
-        self._offset = offset
-        self._length = self._left = length
-        self._limit = limit
-        self._tell = tell
-        source.stream.seek(offset)
-
-    def __len__(self) -> int:
-        return self._length
-
-    def read(self, _size: int = -1) -> bytes:
-        """Return the next block; http.client would ask for 16 KiB, which costs twice the time."""
-        block = self._source.read(min(_BLOCK, self._left))
-        if not block and self._left:
-            raise StoreError(
-                f"{self._source.name} became shorter while it was sent. Submit again when nothing writes to it."
-            )
-        self._limit.take(len(block))
-        self._left -= len(block)
-        self._offset += len(block)
-        if block:
-            self._tell(self._offset)
-        return block
-
-
 def free_space(connection: Connection, folder: PurePosixPath = _ROOT) -> int | None:
     """Bytes free where a folder lies; None if the server doesn't tell."""
     try:
@@ -304,28 +264,9 @@ def free_space(connection: Connection, folder: PurePosixPath = _ROOT) -> int | N
     return total - int(usage.get("used", 0)) if total else None
 
 
-def remove(connection: Connection, path: PurePosixPath) -> None:
+def remove(connection: Connection, path: PurePosixPath, *, again: bool = True) -> None:
     """Delete a part of ours; gone already is fine."""
     try:
-        connection.call("DELETE", f"resources/{quoted(path)}", expect=(204, 200), refused=(404,))
+        connection.call("DELETE", f"resources/{quoted(path)}", expect=(204, 200), refused=(404,), again=again)
     except Refused:
         return
-
-
-def verify(connection: Connection, source: Source, part: PurePosixPath, sha256: str) -> None:
-    """Prove that the server's bytes are ours.
-
-    Raises:
-        HashMismatchError: They are not.
-    """
-    found = connection.json("GET", f"resources/{quoted(part)}?checksum=sha256")
-    stored = str((found.get("checksums") or {}).get("sha256", ""))
-    if stored != sha256:
-        raise HashMismatchError(
-            f"{connection.settings.url} stored other bytes than were sent for {source.name or part.name}. Try again; if it happens again, check the volume."
-        )
-
-
-def same_file(before: os.stat_result, after: os.stat_result) -> bool:
-    """Tell whether a file of this computer was left alone between two looks."""
-    return (before.st_size, before.st_mtime_ns, before.st_ino) == (after.st_size, after.st_mtime_ns, after.st_ino)

@@ -9,19 +9,18 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from ..errors import HashMismatchError, NotFoundError, StoreError
-from ..layout import ASSETS, JOBS, TRASH, asset
+from ..layout import ASSETS
 from ..platform import replace
 from ..profile import FarmProfile
-from . import Progress, StoreEntry, silent
-from .file_copy import CopySource, copy_hashed, create_exclusive, source_of
+from . import Progress, StoreDescription, StoreEntry, Tail, silent
+from .file_copy import PART, CopySource, copy_hashed, create_exclusive, hash_stream, part_beside, source_of
+from .trash import trash_entry, trash_place
 
-_PART = ".part"
-_LONGEST_NAME = 255
 _CLOCK_SECONDS = 60.0
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 _FULL = "Free some space: cloud-farm delete --older-than 30d"
@@ -55,18 +54,43 @@ class FolderStore:
         self._umask = umask
         self._gid = gid
         self._clock = (-_CLOCK_SECONDS, 0.0)
-        self.connections = 1  # a disk is not faster for two
+        self.connections = 4  # small files wait for the disk, each for itself
+        self.poll_seconds = 0.5
+        self.volume = str(root.absolute())
 
     # -- look -------------------------------------------------------------------------------------------------------
 
-    def list(self, folder: PurePosixPath) -> tuple[StoreEntry, ...]:
-        """List a folder in order of names; an absent one is empty, unfinished files are not shown."""
+    def describe(self) -> StoreDescription:
+        """Say which folder it is."""
+        return StoreDescription("folder", str(self._root))
+
+    def list(self, folder: PurePosixPath, *, unfinished: bool = False) -> tuple[StoreEntry, ...]:
+        """List a folder in order of names; an absent one is empty, unfinished files are only shown if asked for."""
         try:
             with self._errors(folder), os.scandir(self._path(folder)) as entries:
-                found = [self._entry(Path(item.path)) for item in entries if not item.name.endswith(_PART)]
+                shown = [Path(item.path) for item in entries if unfinished or not item.name.endswith(PART)]
+                found = [self._entry(place) for place in shown]
         except NotFoundError:
             return ()
         return tuple(sorted((entry for entry in found if entry is not None), key=lambda entry: entry.name))
+
+    def names(self, folder: PurePosixPath, *, ending: str) -> tuple[str, ...]:
+        """Return the names of files in a flat folder that end so."""
+        try:
+            with self._errors(folder):
+                names = [child.name for child in self._path(folder).iterdir()]
+        except NotFoundError:
+            return ()
+        return tuple(name for name in names if name.endswith(ending) and not name.endswith(PART))
+
+    def walk(self, folder: PurePosixPath) -> Iterator[tuple[PurePosixPath, StoreEntry]]:
+        """Yield all that lies below a folder; links are not followed."""
+        for name, folders, files in os.walk(self._path(folder)):
+            place = Path(name)
+            for child in (*folders, *files):
+                entry = self._entry(place / child)
+                if entry is not None:
+                    yield folder / place.relative_to(self._path(folder)).as_posix() / child, entry
 
     def stat(self, path: PurePosixPath) -> StoreEntry | None:
         """Describe a path, None if it is absent."""
@@ -80,11 +104,18 @@ class FolderStore:
             stream.seek(start)
             return stream.read() if length is None else stream.read(length)
 
-    def present(self, assets: Mapping[str, int]) -> frozenset[str]:
-        """Tell which assets the volume has in their right size: one listing for each of their folders."""
-        folders = {asset(sha256).parent for sha256 in assets}
-        sizes = {entry.name: entry.size for folder in folders for entry in self.list(folder)}
-        return frozenset(sha256 for sha256, size in assets.items() if sizes.get(sha256) == size)
+    def tail(self, path: PurePosixPath, *, known: int, most: int) -> Tail:
+        """Read what a growing file has beyond its first `known` bytes."""
+        with self._errors(path), open(self._path(path), "rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(min(known, size), size - most))
+            content = stream.read(most)
+            return Tail(content, stream.tell())
+
+    def sha256(self, path: PurePosixPath) -> str:
+        """Hash a file."""
+        with self._errors(path), open(self._path(path), "rb") as stream:
+            return hash_stream(stream)
 
     def free_space(self) -> int | None:
         """Bytes free on the volume, for this user."""
@@ -111,7 +142,7 @@ class FolderStore:
         """
         with self._errors(path):
             source = open(self._path(path), "rb")  # noqa: SIM115 - closed below; only its errors are the volume's
-        part = _part_beside(target)
+        part = part_beside(target)
         try:
             with source, open(part, "x+b") as sink:
                 found = copy_hashed(CopySource(source, str(path)), sink, progress)
@@ -134,7 +165,7 @@ class FolderStore:
                 return False
         with source_of(source) as reader, self._errors(path):
             self._make_folder(target.parent)
-            part = _part_beside(target)
+            part = part_beside(target)
             try:
                 self._write_part(reader, part, sha256, progress)
                 return self._publish(part, target, if_absent=if_absent, read_only=ASSETS in path.parents)
@@ -142,7 +173,10 @@ class FolderStore:
                 part.unlink(missing_ok=True)
 
     def move(self, source: PurePosixPath, target: PurePosixPath) -> None:
-        """Rename within the volume; an existing target is an error."""
+        """Rename within the volume; an existing target is an error.
+
+        By way of a name of our own: of many who move the same thing only one finds it.
+        """
         place, goal = self._path(source), self._path(target)
         taken = StoreError(f"{target} is there already; {source} was not moved.")
         with self._errors(source):
@@ -151,20 +185,39 @@ class FolderStore:
             self._make_folder(goal.parent)
             if os.path.lexists(goal):
                 raise taken
+            between = part_beside(place)
+            os.rename(place, between)
             try:
-                self._rename(place, goal)
-            except FileExistsError as error:
-                raise taken from error
+                self._rename(between, goal)
+            except OSError as error:
+                os.rename(between, place)
+                if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise taken from error
+                raise
 
-    def trash(self, path: PurePosixPath, *, job_id: str) -> None:
+    def trash(self, path: PurePosixPath, *, job_id: str) -> PurePosixPath | None:
         """Move a file or folder to today's trash; absent is fine."""
-        day = time.strftime("%Y-%m-%d", time.gmtime(self.server_time()))
-        job = JOBS / job_id
-        inside = path.relative_to(job) if job in path.parents else PurePosixPath(path.name)
-        try:
-            self.move(path, TRASH / day / job_id / inside.parent / f"{inside.name}.{secrets.token_hex(4)}")
-        except NotFoundError:
-            return
+        kept = trash_place(path, job_id, self.server_time())
+        place, goal = self._path(path), self._path(kept)
+        with self._errors(path):
+            if not os.path.lexists(place):
+                return None
+            self._make_folder(goal.parent)
+            try:
+                os.rename(place, goal)
+            except FileNotFoundError:
+                return None  # somebody else was faster
+        return kept
+
+    def empty_trash(self, name: str) -> None:
+        """Delete one entry of the trash for good; absent is fine."""
+        entry = trash_entry(name)
+        place = self._path(entry)
+        if place.resolve() != self._root.resolve().joinpath(*entry.parts):
+            raise StoreError(f"{entry} on the farm's volume is a link, so what lies there may not be ours. Remove it.")
+        while place.exists():
+            with self._errors(entry), contextlib.suppress(FileNotFoundError):  # another empties it at the same time
+                _remove_tree(place)
 
     # -- inner ------------------------------------------------------------------------------------------------------
 
@@ -261,7 +314,7 @@ class FolderStore:
 
     def _clock_offset(self) -> float:
         """Compare the volume's clock with ours by a file that is made now; 0 where none can be made."""
-        probe = self._root / f".clock-{secrets.token_hex(4)}{_PART}"
+        probe = self._root / f".clock-{secrets.token_hex(4)}{PART}"
         try:
             handle = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError:
@@ -290,8 +343,8 @@ class FolderStore:
             raise StoreError(f"{path} on the farm's volume ({self._root}): {reason}. {advice}".rstrip()) from error
 
 
-def _part_beside(target: Path) -> Path:
-    """Return a new name for the unfinished file; as telling as the longest name of the file system allows."""
-    tail = f".{secrets.token_hex(4)}{_PART}"
-    head = os.fsencode(target.name)[: _LONGEST_NAME - len(tail) - 1].decode("utf-8", "ignore")
-    return target.with_name(f".{head}{tail}")
+def _remove_tree(folder: Path) -> None:
+    if os.name == "nt":  # read-only files, as all assets are, can't be removed there
+        for below in folder.rglob("*"):
+            below.chmod(0o666)
+    shutil.rmtree(folder)

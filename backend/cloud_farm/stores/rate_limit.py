@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 _BURST_SECONDS = 0.25
+_LEAST_BLOCK = 4096
 
 
 class RateLimit:
@@ -28,6 +29,10 @@ class RateLimit:
         self._sleep = sleep
         self._lock = threading.Lock()
         self._due = 0.0
+
+    def block(self, most: int) -> int:
+        """Return how many bytes to take at once, so that no wait is long."""
+        return most if self._rate is None else max(_LEAST_BLOCK, min(most, int(self._rate * _BURST_SECONDS)))
 
     def take(self, count: int) -> None:
         """Wait until `count` bytes may go."""
