@@ -9,6 +9,7 @@ from typing import Any
 
 import OpenImageIO
 import pytest
+from cloud_farm.landing import safe_relative
 
 from ..rigs.small_disk import fill, small_disk
 from .farmyard import make_job, render, run_inside
@@ -39,6 +40,22 @@ for index in (1, 2):
     scene.collection.objects.link(extra)
     marker = scene.timeline_markers.new(f'm{index}', frame=index)
     marker.camera = extra
+"""
+FILE_OUTPUTS = """
+if bpy.app.version >= (5, 0, 0):
+    tree = scene.compositing_node_group = bpy.data.node_groups.new('Compositing', 'CompositorNodeTree')
+else:
+    scene.use_nodes = True
+    tree = scene.node_tree
+source, node = tree.nodes.new('CompositorNodeRLayers'), tree.nodes.new('CompositorNodeOutputFile')
+if hasattr(node, 'directory'):
+    node.directory, node.file_name = '//aux/', 'a?b_'
+    node.format.media_type = 'IMAGE'
+    node.file_output_items.new('RGBA', '')
+else:
+    node.base_path, node.file_slots[0].path = '//aux/', 'a?b_'
+node.format.file_format = 'PNG'
+tree.links.new(source.outputs['Image'], node.inputs[0])
 """
 DRIVER = """
 curve = camera.driver_add('location', 0)
@@ -88,6 +105,16 @@ def test_names_are_what_the_plan_says_whatever_blender_would_make_of_them(tmp_pa
     ran = render(job, "7")
     assert ran.code == 0, ran.output
     assert files(job, 7) == ["{scene_name} #1 {no such}_007_L.png", "{scene_name} #1 {no such}_007_R.png"]
+
+
+def test_names_can_be_stored_on_every_system(tmp_path: Path) -> None:
+    job = make_job(tmp_path, FILE_OUTPUTS, template='take: "1"?_####')
+    ran = render(job)
+    assert ran.code == 0, ran.output
+    names = files(job)
+    assert names[0] == "take_ _1___0001.png"
+    assert len(names) == 2 and names[1].startswith("_aux/a_b")
+    assert [str(safe_relative(name)) for name in names] == names
 
 
 def test_any_set_of_frames(tmp_path: Path) -> None:

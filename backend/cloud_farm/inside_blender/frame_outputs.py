@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from exr_check import NotWhole, check_exr
 MOVIES = {"FFMPEG", "AVI_JPEG", "AVI_RAW"}
 _SCRATCH_NAME = "frame"
 """What the main image is called before it is published: in a template Blender would fill in variables such as {scene_name}."""
+_UNPORTABLE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _PNG_END = bytes.fromhex("0000000049454e44ae426082")
 
 
@@ -70,11 +73,17 @@ class FrameOutputs:
         """Return the files of a frame that was just rendered, the main image first; all are checked.
 
         Raises:
-            BadOutput: One is missing, can't be decoded, or has the wrong size.
+            BadOutput: One is missing, can't be decoded, or has the wrong size; or two would have one name.
         """
         files = self._main_files(frame)
         for path in _files(self._extra):
-            files.append(OutputFile(path, self._extra_name(path, frame), "file_output", check_file(path, None)))
+            name = portable(self._extra_name(path, frame))
+            files.append(OutputFile(path, name, "file_output", check_file(path, None)))
+        twice = [name for name, count in Counter(item.name for item in files).items() if count > 1]
+        if twice:
+            raise BadOutput(
+                f"Two files of the frame would be called {twice[0]}. Give the File Output nodes other names."
+            )
         return files
 
     def clear(self) -> None:
@@ -86,7 +95,7 @@ class FrameOutputs:
         files: list[OutputFile] = []
         for view, suffix in self._views() or [(None, "")]:
             ending = f"{suffix}{self._scene.render.file_extension}"
-            path, name = self._main / f"{_SCRATCH_NAME}{ending}", f"{self._name(frame)}{ending}"
+            path, name = self._main / f"{_SCRATCH_NAME}{ending}", portable(f"{self._name(frame)}{ending}")
             if not path.is_file():
                 written = ", ".join(found.name for found in _files(self._main)) or "nothing"
                 raise BadOutput(
@@ -166,6 +175,12 @@ def choose_format(scene: Any, wanted: str | None) -> str:
             settings.media_type = "MULTI_LAYER_IMAGE" if target == "OPEN_EXR_MULTILAYER" else "IMAGE"
         settings.file_format = target
     return before
+
+
+def portable(path: str) -> str:
+    """Name a file so that every artist's computer can store it, whatever system it has."""
+    parts = [_UNPORTABLE.sub("_", part).rstrip(". ") or "_" for part in path.split("/")]
+    return "/".join(f"_{part}" if _RESERVED.fullmatch(part) else part for part in parts)
 
 
 def check_file(path: Path, size: tuple[int, int] | None) -> tuple[int, int]:
