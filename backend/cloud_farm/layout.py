@@ -20,6 +20,9 @@ TRASH = ROOT / "trash"
 BLOCK = 500
 """Frames in one folder: a listing stays small, and only folders that changed are listed again."""
 
+RENDER_FOLDERS = ("frames", "records", "markers", "attempts", "logs")
+"""What an attempt at a chunk writes of its job; all else may be read-only for it."""
+
 _JOB_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,79}-\d{8}-[a-z0-9]{6}")
 
 
@@ -86,6 +89,11 @@ class JobLayout:
     def stop(self) -> PurePosixPath:
         """Present: stop between frames."""
         return self.folder / "control" / "stop"
+
+    @property
+    def scene(self) -> PurePosixPath:
+        """The scene tree."""
+        return self.folder / "scene"
 
     @property
     def scene_ready(self) -> PurePosixPath:

@@ -34,7 +34,9 @@ def test_both_sides_have_the_same_paths(volume: ModuleType) -> None:
     assert root / here.plan(2) == there.plan
     assert root / here.scripts == there.scripts
     assert root / here.stop == there.stop
+    assert root / here.scene == there.scene
     assert root / here.scene_ready == there.scene_ready
+    assert layout.RENDER_FOLDERS == volume.RENDER_FOLDERS
     assert root / here.attempts == there.attempts
     assert root / here.logs / "a.log" == there.log("a")
     for camera in CAMERAS:

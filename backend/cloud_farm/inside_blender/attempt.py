@@ -165,11 +165,23 @@ def _check_manifest(paths: volume.JobPaths, plan: dict[str, Any]) -> None:
 
 
 def _prepare(attempt: Attempt, stopper: Stopper) -> Outcome:
-    command = [sys.executable, str(_SCRIPTS / "prepare_job.py"), *_common(attempt), "--attempt", attempt.id]
+    arguments = [*_common(attempt), "--attempt", attempt.id]
     with _scratch(attempt) as scratch:
-        end = _child(attempt, command, scratch).run(stopper, frame_seconds=None, over_budget=lambda: False)
+        end = _child(attempt, _script_command(attempt, "prepare_job.py", arguments), scratch).run(
+            stopper, frame_seconds=None, over_budget=lambda: False
+        )
     prepare_job.remove_aside(attempt.paths, attempt.id)
     return _by_exit_code(end, Outcome(), all_done=end.code == volume.OK)
+
+
+def _script_command(attempt: Attempt, name: str, arguments: list[str]) -> list[str]:
+    """Return how a script that needs no bpy is run: by our Python, or where a Blender lends us its own, by that Blender."""
+    script = str(_SCRIPTS / name)
+    if "bpy" not in sys.modules:
+        return [sys.executable, script, *arguments]
+    # Some images have no Python beside Blender's, and then sys.executable is not one.
+    blender = [*attempt.options.blender, "-b", "--factory-startup", "--python-exit-code", str(volume.UNHANDLED)]
+    return [*blender, "--python", script, "--", *arguments]
 
 
 def _render_command(attempt: Attempt, frames: list[int]) -> list[str]:
@@ -335,7 +347,7 @@ def _end_document(attempt: Attempt, outcome: Outcome) -> dict[str, Any]:
 
 def _end(attempt: Attempt, outcome: Outcome) -> int:
     if outcome.code not in (volume.OK, volume.STOPPED):
-        sys.stderr.write(f"{attempt.id}: {outcome.reason}\n")
+        volume.last_words(f"{attempt.id}: {outcome.reason}")
     try:
         volume.write_json(attempt.paths.attempt_end(attempt.id), _end_document(attempt, outcome))
     except OSError as error:

@@ -1,7 +1,7 @@
 """Makes a job's scene tree of its assets, once per job: built aside, every file hashed, then renamed. Needs no bpy.
 
 Files are hard links of their assets where the volume has links, else copies; large .blend files that came in pieces are put
-together (`assemble.py`). A link costs no space and no time on one
+together (`assemble.py`). The folders that chunks write to are made here too. A link costs no space and no time on one
 node's disk, NFS, CephFS and MooseFS alike; assets are read-only and chunks only read the tree, so neither can spoil the other.
 What a killed attempt leaves (`scene.<attempt>.part`) is never touched by others, who can't know whether it still works; it
 goes with the job.
@@ -55,6 +55,9 @@ def prepare(paths: volume.JobPaths, attempt: str) -> None:
         OSError: The volume can't be written.
     """
     manifest = read_manifest(paths)
+    # Pods that render mount each of them by itself, so they must be there, and with the right group.
+    for name in volume.RENDER_FOLDERS:
+        volume.make_folder(paths.job_dir / name)
     if is_ready(paths, manifest["manifest_sha256"]):
         volume.emit("prepared", files=len(manifest["files"]), new=False)
         return

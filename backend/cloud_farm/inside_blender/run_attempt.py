@@ -1,6 +1,6 @@
 """The supervisor's front door: nothing of the volume is run before it is proven to be what the submitter hashed.
 
-    python run_attempt.py --root R --job ID --revision N --task prepare|CHUNK --plan-sha256 X [--allow-scripts] -- BLENDER…
+    python run_attempt.py --root R --job ID --revision N --task prepare|CHUNK --plan-sha256 X --[no-]allow-scripts -- BLENDER…
 
 The plan's hash comes with the command; the plan names the hash of every script. Each script is read once, checked, and
 run from a private copy: what is changed, added or planted beside them on the volume later is never run. The attempt itself
@@ -108,7 +108,7 @@ def _end(job: Path, options: argparse.Namespace, refusal: Refused) -> int:
     """Leave a trace of an attempt that was refused before it began: a line in the log, and the attempt's end."""
     fatal = {"cloud_farm": "fatal", "code": refusal.code, "cause": refusal.cause, "message": refusal.reason}
     sys.stdout.write(json.dumps(fatal) + "\n")
-    sys.stderr.write(f"{refusal.reason}\n")
+    _last_words(refusal.reason)
     attempt = f"{options.task}.{uuid.uuid4().hex[:8]}"
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     document = {
@@ -125,6 +125,15 @@ def _end(job: Path, options: argparse.Namespace, refusal: Refused) -> int:
     except OSError as error:
         sys.stderr.write(f"The attempt's end can't be written: {error}\n")
     return refusal.code
+
+
+def _last_words(text: str) -> None:
+    """Print why nothing runs, also where a container is asked for it."""
+    sys.stderr.write(f"{text}\n")
+    try:
+        Path(os.environ["CLOUD_FARM_LAST_WORDS"]).write_text(text, encoding="utf-8")
+    except (KeyError, OSError):
+        return
 
 
 def _scratch() -> str | None:
@@ -149,7 +158,8 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--revision", type=int, required=True)
     parser.add_argument("--task", required=True)
     parser.add_argument("--plan-sha256", required=True)
-    parser.add_argument("--allow-scripts", action="store_true")
+    # Two words, so that a template for every job always passes one of them.
+    parser.add_argument("--allow-scripts", action=argparse.BooleanOptionalAction, default=False)
     options = parser.parse_args(own)
     options.blender = blender
     return options

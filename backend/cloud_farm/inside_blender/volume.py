@@ -35,6 +35,12 @@ CAUSE_COST = 18
 
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
+_LAST_WORDS = 300
+"""Letters of a container's last words: Argo keeps them with every attempt, and its whole list must stay below 1 MiB."""
+
+RENDER_FOLDERS = ("frames", "records", "markers", "attempts", "logs")
+"""What an attempt at a chunk writes of its job; all else may be read-only for it."""
+
 BLOCK = 500
 PROGRESS = '{"cloud_farm":'
 """Each progress line begins so; everything else in a log is Blender's own talk."""
@@ -262,12 +268,22 @@ def _remove_quietly(path: Path) -> None:
 
 def to_trash(paths: JobPaths, path: Path, tag: str) -> Path | None:
     """Move something of the job out of the way without deleting it; None if it is absent (another was faster)."""
-    target = paths.trash(path, tag)
-    make_folder(target.parent)
     try:
-        os.replace(path, target)
+        return _move_away(path, paths.trash(path, tag), tag)
     except FileNotFoundError:
         return None
+
+
+def _move_away(path: Path, target: Path, tag: str) -> Path:
+    """Move to the trash; a pod that renders can write only some folders of the job, there it stays beside, under a name nobody reads."""
+    try:
+        make_folder(target.parent)
+        os.replace(path, target)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EXDEV):
+            raise
+        target = path.with_name(f"{path.name}.{tag}.trash")
+        os.replace(path, target)
     return target
 
 
@@ -291,6 +307,15 @@ def emit(event: str, **fields: Any) -> None:
     """Write one progress line."""
     sys.stdout.write(json.dumps({"cloud_farm": event, **fields}, ensure_ascii=False) + "\n")
     sys.stdout.flush()
+
+
+def last_words(text: str) -> None:
+    """Print why the process ends, also where a container is asked for it (CLOUD_FARM_LAST_WORDS), short enough for a list."""
+    sys.stderr.write(f"{text}\n")
+    try:
+        Path(os.environ["CLOUD_FARM_LAST_WORDS"]).write_text(text[:_LAST_WORDS], encoding="utf-8")
+    except (KeyError, OSError):
+        return
 
 
 def iso_now() -> str:
