@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from . import history
+from .blender import find_blender, probe
 from .engines import Engine
 from .errors import InvalidJobError, JobBusyError
 from .frames import FrameRange
+from .images import choose_image
 from .job import SCHEMA, JobDocument
 from .json_data import require_schema
 from .layout import JobLayout
@@ -19,6 +20,7 @@ from .plan import RenderPlan, Toolchain, plan, restore_plan
 from .profile import FarmProfile
 from .status import JobStatus
 from .stores import Store
+from .toolchain import local_toolchain, pod_toolchain
 
 OVERRIDES = ("samples", "percentage", "seed", "engine", "file_format", "device", "view_layers")
 """RenderJob fields that a further revision may change: those that need no new pack."""
@@ -174,15 +176,15 @@ class JobControl:
         return restore_plan(content, profile, tools=tools, priority=self._document.job.priority)
 
     def _tools(self, revision: int) -> tuple[FarmProfile, Toolchain]:
-        """What this computer runs a revision with: its Blender, and the scripts as they were sent."""
-        from .blender import find_blender, probe
+        """What a revision runs with: the farm's Blender, and the scripts as they were sent."""
+        stored = json.loads(self._store.read(self._layout.plan(revision)))
+        if not self._profile.is_local:
+            return self._profile, pod_toolchain(choose_image(self._profile, stored["blender"]), stored["scripts"])
         from .submission import resolve_profile
 
         launcher = find_blender(self._profile.blender or None, file_version=self._document.pack.facts.numbers)
         info = probe(launcher)
-        scripts = json.loads(self._store.read(self._layout.plan(revision)))["scripts"]
-        tools = Toolchain(info.version, (sys.executable,), launcher.argv, dict(scripts))
-        return resolve_profile(self._profile, info), tools
+        return resolve_profile(self._profile, info), local_toolchain(launcher, info, stored["scripts"])
 
 
 def publish_plan(planned: RenderPlan, store: Store) -> None:

@@ -198,7 +198,7 @@ class SceneFacts:
     """What a Blender read in the file.
 
     Attributes:
-        blender: Version that saved the file, `4.5.15` or `4.5`.
+        blender: Version that saved the file, `4.5.92`: major, minor and the format's own count. A file does not tell the patch.
     """
 
     blender: str

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -17,7 +18,10 @@ from .layout import JobLayout, sha256_json
 from .profile import FarmProfile
 
 PREPARE = "prepare"
+DEFAULT_PARALLELISM = 10
+"""Pods at a time on a cluster whose profile sets no limits.parallelism."""
 _LARGEST_CHUNK = 50
+_FEW_FRAMES = 4
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,16 @@ class RenderPlan:
         return str(self.document["render_hash"])
 
     @property
+    def title(self) -> str:
+        """What people call the job."""
+        return str(self.document.get("title") or self.job_id)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that one task needs; 0 renders on the CPU."""
+        return int(self.document["limits"].get("gpus", 1))
+
+    @property
     def frame_count(self) -> int:
         """Frames of all cameras."""
         return sum(len(chunk.frames) for chunk in self.chunks)
@@ -133,18 +147,20 @@ def plan(
     scene = pack.facts.scene(job.scene)
     _check_names(job, scene)
     frames = only or FrameRange.parse(job.frames, scene=(scene.frame_start, scene.frame_end, scene.frame_step))
-    chunks = _chunks(job, frames, _slots(profile), revision)
+    chunks = _chunks(job, frames, _slots(profile), revision, pods=not profile.is_local)
     settings = _settings(job, pack, scene, profile, allow_scripts=allow_scripts)
+    gpus = _gpus(profile, settings["device"], len(chunks))
     document = {
         "schema": SCHEMA,
         "job": job_id,
+        "title": job.title,
         "revision": revision,
         "blender": tools.major_minor,
         "manifest_sha256": pack.manifest_sha256,
         "scripts": dict(tools.scripts),
         "render_hash": _render_hash(settings, pack.manifest_sha256, tools),
         "settings": settings,
-        "limits": _limits(job, profile),
+        "limits": _limits(job, profile, gpus),
         "chunks": [{"id": c.id, "camera": c.camera, "frames": str(c.frames)} for c in chunks],
     }
     content = json.dumps(document, indent=1, ensure_ascii=False).encode()
@@ -214,11 +230,25 @@ def _names(names: tuple[str, ...]) -> str:
 
 
 def _slots(profile: FarmProfile) -> int:
-    return profile.limits.workers or profile.limits.parallelism or 1
+    """How many tasks the farm runs at once."""
+    if profile.is_local:
+        return profile.limits.workers or 1
+    return profile.limits.parallelism or DEFAULT_PARALLELISM
 
 
-def _chunks(job: RenderJob, frames: FrameRange, slots: int, revision: int) -> tuple[Chunk, ...]:
-    size = job.chunk_size or _auto_chunk_size(len(frames), slots)
+def _gpus(profile: FarmProfile, device: str, chunks: int) -> int:
+    """How many GPUs render one frame together: the profile's number, more only where GPUs would have nothing to do.
+
+    One process for each GPU finishes most frames an hour; several on one frame finish that frame sooner.
+    """
+    if device == "cpu":
+        return 0
+    all_gpus = _slots(profile) * profile.gpu.count
+    return max(profile.gpu.count, min(profile.gpu.count_max or 0, all_gpus // chunks))
+
+
+def _chunks(job: RenderJob, frames: FrameRange, slots: int, revision: int, *, pods: bool) -> tuple[Chunk, ...]:
+    size = job.chunk_size or _auto_chunk_size(len(frames), slots, pods=pods)
     cameras: tuple[str | None, ...] = job.cameras or (None,)
     parts = [(camera, part) for camera in cameras for part in frames.chunks(size)]
     return tuple(
@@ -226,9 +256,13 @@ def _chunks(job: RenderJob, frames: FrameRange, slots: int, revision: int) -> tu
     )
 
 
-def _auto_chunk_size(frames: int, slots: int) -> int:
-    """About four chunks a slot: late finishers cost little, and start-up and scene loading are shared by several frames."""
-    return max(1, min(_LARGEST_CHUNK, -(-frames // (slots * 4))))
+def _auto_chunk_size(frames: int, slots: int, *, pods: bool) -> int:
+    """About four chunks a slot: late finishers cost little, and start-up and scene loading are shared by several frames.
+
+    A pod starts slowly (image, scene, a GPU's kernels): where every slot has work anyway it gets a few frames at least.
+    """
+    rounds = max(1, min(4, frames // (slots * _FEW_FRAMES))) if pods else 4
+    return max(1, min(_LARGEST_CHUNK, -(-frames // (slots * rounds))))
 
 
 def _settings(
@@ -262,7 +296,7 @@ def _settings(
     }
 
 
-def _limits(job: RenderJob, profile: FarmProfile) -> dict[str, Any]:
+def _limits(job: RenderJob, profile: FarmProfile, gpus: int) -> dict[str, Any]:
     price = profile.price_per_gpu_hour
     if job.cost_cap is not None and price is None:
         raise InvalidJobError(
@@ -273,7 +307,8 @@ def _limits(job: RenderJob, profile: FarmProfile) -> dict[str, Any]:
         "frame_seconds": job.frame_seconds or profile.limits.frame_seconds,
         "frame_tries": job.retries,
         "cost_cap": job.cost_cap,
-        "price_per_hour": None if price is None else price * profile.gpu.count,
+        "gpus": gpus,
+        "price_per_hour": None if price is None else price * max(1, gpus),
         "log_bytes": profile.limits.log_bytes,
         "visibility_s": profile.visibility_s,
         "umask": profile.volume.umask,
@@ -299,19 +334,33 @@ def _tasks(
     profile: FarmProfile,
     tools: Toolchain,
 ) -> tuple[PlannedTask, ...]:
-    root = profile.volume.mount_path
-    script = PurePosixPath(root) / JobLayout(str(document["job"])).scripts / "run_attempt.py"
-    head = (
-        *tools.supervisor,
-        str(script),
-        "--root",
-        root,
-        "--job",
-        str(document["job"]),
-        "--revision",
-        str(document["revision"]),
-        "--task",
+    command = partial(
+        task_command,
+        tools,
+        root=profile.volume.mount_path,
+        job=str(document["job"]),
+        revision=str(document["revision"]),
+        plan_sha256=plan_sha256,
+        scripts=scripts_word(allow=bool(document["settings"]["allow_scripts"])),
     )
-    scripts = ("--allow-scripts",) if document["settings"]["allow_scripts"] else ()
-    tail = ("--plan-sha256", plan_sha256, *scripts, "--", *tools.launcher)
-    return tuple(PlannedTask(task, (*head, task, *tail)) for task in (PREPARE, *(chunk.id for chunk in chunks)))
+    return tuple(PlannedTask(task, command(task=task)) for task in (PREPARE, *(chunk.id for chunk in chunks)))
+
+
+def task_command(
+    tools: Toolchain, *, root: str, job: str, revision: str, task: str, plan_sha256: str, scripts: str
+) -> tuple[str, ...]:
+    """Return the argv that runs one task; each value may be a placeholder that an engine fills in.
+
+    Args:
+        root: The volume's root where the task runs.
+        task: `prepare` or a chunk's id.
+        scripts: What `scripts_word` says.
+    """
+    script = PurePosixPath(root) / JobLayout(job).scripts / "run_attempt.py"
+    named = ("--root", root, "--job", job, "--revision", revision, "--task", task, "--plan-sha256", plan_sha256)
+    return (*tools.supervisor, str(script), *named, scripts, "--", *tools.launcher)
+
+
+def scripts_word(*, allow: bool) -> str:
+    """Return the supervisor's word for whether Python in the scene may run."""
+    return "--allow-scripts" if allow else "--no-allow-scripts"

@@ -17,10 +17,14 @@ from .errors import ProfileError, SchemaError
 from .job import DEVICES
 from .json_data import from_json, require_schema, to_json
 from .platform import user_folders
+from .presets import PRESETS
 
 SCHEMA = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _SECTIONS = ("volume", "gpu", "limits")
+_LAYERED = (*_SECTIONS, "kubernetes", "filebrowser")
+"""Parts whose values are set one by one: a layer replaces those that it names."""
+_NAMES_OF_SECRETS = ("image_pull_secrets", "token_in_pods")
 _SECRET_FORMS = ({"env"}, {"keyring"}, {"file"})
 
 
@@ -53,12 +57,19 @@ class Gpu:
     Attributes:
         device: What `auto` means on this farm: cpu, cuda, optix, hip, oneapi or metal; empty until a probe filled it.
         resource: Kubernetes' name of one GPU.
+        count: GPUs of one pod; they render one frame together. 1 runs one process for each GPU.
+        count_max: Most GPUs for one frame while others would have nothing to do; None never takes more than `count`.
+        model_label: The label by which nodes tell the model of their GPUs.
+        models: Values of that label that will do; empty takes any model.
         node_labels: Label to allowed values; a node must match each.
     """
 
     device: str = ""
     resource: str = "nvidia.com/gpu"
     count: int = 1
+    count_max: int | None = None
+    model_label: str = ""
+    models: tuple[str, ...] = ()
     node_labels: Mapping[str, Any] = field(default_factory=dict)
     tolerations: tuple[Any, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -87,7 +98,8 @@ class FarmProfile:
     """One farm. See `Volume`, `Gpu` and `Limits` for the parts.
 
     Attributes:
-        images: Blender's major.minor to a container image reference.
+        preset: Name of built-in values (`presets.py`) below everything that the files say.
+        images: Blender's major.minor to a container image reference, or {image, version, blender}: see `images.py`.
         visibility_s: Seconds until a file written on one node is surely seen on another.
         blender: For `local`: the Blender binary; empty looks for one.
         origins: Dotted key to where its value came from.
@@ -95,6 +107,7 @@ class FarmProfile:
 
     name: str
     schema: int = SCHEMA
+    preset: str = ""
     engine: str = "local"
     store: str = "folder"
     volume: Volume = field(default_factory=Volume)
@@ -110,6 +123,11 @@ class FarmProfile:
     blender: str = ""
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
     extra: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this computer is the farm."""
+        return self.engine == "local"
 
     def with_values(self, values: Mapping[str, Any], *, origin: str) -> FarmProfile:
         """Return a copy with dotted keys set (`gpu.device`), each marked with its origin."""
@@ -149,6 +167,7 @@ def load_profile(
     """
     environ = os.environ if environ is None else environ
     data, origins = _layers(farm, environ)
+    data = _on_preset(data, where=f"Farm profile '{farm}'")
     profile = _build(data, origins, where=f"Farm profile '{farm}'")
     for values, origin in (
         _environment(profile, environ),
@@ -160,6 +179,20 @@ def load_profile(
     return profile
 
 
+def named_file(value: Any, what: str) -> str:
+    """Return the file that a profile names, `~` written out; empty if it names none.
+
+    Raises:
+        ProfileError: It is not there.
+    """
+    if not value:
+        return ""
+    path = Path(str(value)).expanduser()
+    if not path.is_file():
+        raise ProfileError(f"{what}: there is no file {path}.")
+    return str(path)
+
+
 def profile_names(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """List every farm that has a profile, `local` first."""
     found = {
@@ -168,6 +201,14 @@ def profile_names(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
         for path in sorted(folder.glob("*.yaml"))
     }
     return ("local", *sorted(found - {"local"}))
+
+
+def _on_preset(data: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """Lay the values over those of the preset that they name."""
+    name = data.get("preset") or ""
+    if name and name not in PRESETS:
+        raise ProfileError(f"{where} names the preset '{name}', which does not exist. There are: {', '.join(PRESETS)}.")
+    return _nest(PRESETS[name], dict(_flatten(data))) if name else dict(data)
 
 
 def _layers(farm: str, environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -262,7 +303,14 @@ def _check(profile: FarmProfile) -> None:
             profile.gpu.device in ("", *DEVICES) and profile.gpu.device != "auto",
             f"gpu.device '{profile.gpu.device}' is none of {', '.join(DEVICES[1:])}.",
         ),
-        (profile.gpu.count >= 1, "gpu.count must be at least 1."),
+        (
+            profile.gpu.count >= 1 and (profile.gpu.count_max or profile.gpu.count) >= profile.gpu.count,
+            "gpu.count must be at least 1, and gpu.count_max not less than it.",
+        ),
+        (
+            not profile.gpu.models or bool(profile.gpu.model_label),
+            "gpu.models needs gpu.model_label: the label by which nodes tell their GPU's model (or choose a preset).",
+        ),
         (profile.limits.workers is None or profile.limits.workers >= 1, "limits.workers must be at least 1."),
         (
             profile.limits.parallelism is None or profile.limits.parallelism >= 1,
@@ -294,7 +342,11 @@ def _check_secrets(profile: FarmProfile) -> None:
     for section in ("kubernetes", "filebrowser"):
         for key, value in getattr(profile, section).items():
             secret = any(word in key.lower() for word in ("password", "token", "secret"))
-            if secret and not (isinstance(value, dict) and set(value) in _SECRET_FORMS):
+            if (
+                secret
+                and key not in _NAMES_OF_SECRETS
+                and not (isinstance(value, dict) and set(value) in _SECRET_FORMS)
+            ):
                 raise ProfileError(
                     f"Farm profile '{profile.name}': {section}.{key} holds a secret in the clear. Write where it is kept instead: {{env: NAME}}, {{keyring: NAME}} or {{file: PATH}}."
                 )
@@ -302,20 +354,18 @@ def _check_secrets(profile: FarmProfile) -> None:
 
 def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in data.items():
-        if prefix == "" and key in _SECTIONS and isinstance(value, dict):
+        if prefix == "" and key in _LAYERED and isinstance(value, dict):
             yield from _flatten(value, f"{key}.")
         else:
             yield f"{prefix}{key}", value
 
 
 def _nest(data: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `data` with dotted keys of the typed sections replaced."""
-    result = {
-        key: dict(value) if key in _SECTIONS and isinstance(value, dict) else value for key, value in data.items()
-    }
+    """Return `data` with dotted keys of the layered sections replaced."""
+    result = {key: dict(value) if key in _LAYERED and isinstance(value, dict) else value for key, value in data.items()}
     for dotted, value in values.items():
         section, _, name = dotted.partition(".")
-        if name and section in _SECTIONS:
+        if name and section in _LAYERED:
             result.setdefault(section, {})[name] = value
         else:
             result[dotted] = value

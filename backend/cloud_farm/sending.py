@@ -22,6 +22,7 @@ from .layout import JobLayout
 from .parallel import for_each
 from .space import output_finding, refuse_full
 from .stores import Store
+from .toolchain import own_scripts
 from .upload_lock import upload_lock
 from .version import VERSION
 
@@ -90,8 +91,6 @@ def _claimed(ready: Prepared, store: Store) -> Iterator[None]:
 
 
 def _send_scripts(ready: Prepared, store: Store, cancel: CancelToken | None) -> None:
-    from .submission import own_scripts
-
     folder = JobLayout(ready.plan.job_id).scripts
 
     def send_one(script: tuple[str, bytes], _stop: CancelToken) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,19 +12,20 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .blend_file import written_by
-from .blender import BlenderInfo, Launcher, find_blender, probe
+from .blender import BlenderInfo, find_blender, probe
 from .delta import SMALLEST
 from .errors import InvalidJobError
 from .events import FindingFound, Listener, Stage, ignore
+from .images import choose_image, image_findings
 from .job import Finding, JobPack, RenderJob, new_job_id
 from .json_data import to_json
 from .landing import landing_folder
 from .packing import pack
-from .plan import RenderPlan, Toolchain, plan
+from .plan import RenderPlan, plan
 from .profile import FarmProfile
 from .stores import STORES
+from .toolchain import own_scripts, script_hashes, toolchain_for
 
-_SCRIPTS = Path(__file__).parent / "inside_blender"
 _DEVICE_ORDER = ("OPTIX", "CUDA", "HIP", "ONEAPI", "METAL")
 
 
@@ -49,23 +48,18 @@ class Prepared:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What the artist should know."""
-        return (*self.pack.findings, *_job_findings(self.job, self.pack, self.plan))
+        return (*self.pack.findings, *_job_findings(self.job, self.pack, self.plan), *self._image_findings())
 
-
-def own_scripts() -> dict[str, bytes]:
-    """Return the scripts that run inside Blender, by name."""
-    return {path.name: path.read_bytes() for path in sorted(_SCRIPTS.glob("*.py"))}
-
-
-def toolchain(launcher: Launcher, info: BlenderInfo, scripts: Mapping[str, bytes]) -> Toolchain:
-    """Describe what a plan on this computer is carried out with."""
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in scripts.items()}
-    return Toolchain(info.version, (sys.executable,), launcher.argv, hashes)
+    def _image_findings(self) -> tuple[Finding, ...]:
+        if self.profile.is_local:
+            return ()
+        image = choose_image(self.profile, self.pack.facts.blender)
+        return image_findings(image, self.blender.version)
 
 
 def resolve_profile(profile: FarmProfile, info: BlenderInfo) -> FarmProfile:
     """Fill in what only a look at this computer tells: the device that `auto` means, and how many workers fit."""
-    if profile.engine != "local":
+    if not profile.is_local:
         return profile
     from .engines.local import default_workers
 
@@ -120,7 +114,9 @@ def prepared(
             packed = dataclasses.replace(packed, findings=allowed)
         refuse_errors(packed.findings)
         job_id = new_job_id(job.title, today=datetime.datetime.now(datetime.UTC).date())
-        tools = toolchain(launcher, info, own_scripts())
+        tools = toolchain_for(
+            profile, launcher, info, saved_by=packed.facts.blender, scripts=script_hashes(own_scripts())
+        )
         planned = plan(job, packed, profile, job_id, tools=tools, allow_scripts=allow_scripts)
         # The local copy of a scene that lies on the volume is gone after this; its frames are not to lie beside it.
         beside = None if job.on_volume else scene_file.parent

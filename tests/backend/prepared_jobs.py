@@ -12,7 +12,8 @@ from cloud_farm.blender import BlenderInfo
 from cloud_farm.job import JobPack, PackedFile, RenderJob, SceneFacts, SceneInfo, new_job_id
 from cloud_farm.plan import Toolchain, plan
 from cloud_farm.profile import FarmProfile, Gpu
-from cloud_farm.submission import Prepared, own_scripts
+from cloud_farm.submission import Prepared
+from cloud_farm.toolchain import own_scripts
 
 SCENE = SceneInfo("Scene", 1, 4, 1, 24.0, "CYCLES", ("Cam",), "Cam", (), ("ViewLayer",), (640, 360), "//out/x_", "PNG", False)  # fmt: skip
 

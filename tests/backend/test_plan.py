@@ -157,3 +157,44 @@ def test_facts_of_a_stored_job_plan_the_same() -> None:
     summary = from_json(PackSummary, json.loads(json.dumps(make_pack().to_json())), where="pack")
     assert summary.facts == FACTS
     assert plan(RenderJob("shot.blend"), summary, PROFILE, JOB_ID, tools=TOOLS).content == planned().content
+
+
+# -- on a cluster -------------------------------------------------------------------------------------------------------
+
+CLUSTER = dataclasses.replace(PROFILE, engine="argo", gpu=Gpu(device="optix"), limits=Limits(parallelism=100))
+
+
+@pytest.mark.parametrize(
+    ("frames", "size"), [(1, 1), (100, 1), (240, 3), (1000, 5), (10000, 25), (100000, 50)]
+)  # fmt: skip
+def test_pods_get_a_few_frames_each_once_all_have_work(frames: int, size: int) -> None:
+    chunks = planned(RenderJob("shot.blend", frames=f"1-{frames}"), profile=CLUSTER).chunks
+    assert max(len(chunk.frames) for chunk in chunks) == size
+
+
+def test_a_cluster_that_sets_no_limit_has_a_modest_one() -> None:
+    assert (
+        planned(
+            RenderJob("shot.blend", frames="1-100"), profile=dataclasses.replace(CLUSTER, limits=Limits(workers=99))
+        ).workers
+        == 10
+    )
+
+
+@pytest.mark.parametrize(
+    ("frames", "count", "most", "gpus"),
+    [("1-1000", 1, None, 1), ("1-1000", 2, None, 2), ("1-1000", 1, 8, 1), ("7", 1, 8, 8), ("1-40", 1, 8, 2), ("7", 4, 8, 8), ("7", 4, 4, 4)],
+)  # fmt: skip
+def test_gpus_that_would_idle_may_help_with_a_frame(frames: str, count: int, most: int | None, gpus: int) -> None:
+    profile = dataclasses.replace(CLUSTER, gpu=Gpu(device="optix", count=count, count_max=most), price_per_gpu_hour=2.0)
+    result = planned(RenderJob("shot.blend", frames=frames), profile=profile)
+    assert result.gpus == gpus
+    assert result.document["limits"]["price_per_hour"] == 2.0 * gpus
+    assert result.workers * gpus <= 100 * count
+    assert restore_plan(result.content, CLUSTER, tools=TOOLS).gpus == gpus
+    assert result.render_hash == planned(RenderJob("shot.blend", frames=frames), profile=CLUSTER).render_hash
+
+
+def test_a_job_on_the_cpu_needs_no_gpu() -> None:
+    assert planned(RenderJob("shot.blend", device="cpu"), profile=CLUSTER).gpus == 0
+    assert planned().gpus == 0

@@ -24,7 +24,7 @@ from cloud_farm.sending import send
 from cloud_farm.space import frame_bytes
 from cloud_farm.status import StatusReader
 from cloud_farm.stores.folder import FolderStore
-from cloud_farm.submission import own_scripts
+from cloud_farm.toolchain import own_scripts
 from cloud_farm.upload_lock import is_being_sent, upload_lock
 
 from .prepared_jobs import SCENE, prepare, sha256

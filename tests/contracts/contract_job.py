@@ -15,7 +15,7 @@ from cloud_farm.job import FrameRecord, JobPack, PackedFile, RenderJob, SceneFac
 from cloud_farm.layout import JobLayout, asset
 from cloud_farm.plan import RenderPlan, Toolchain, plan
 from cloud_farm.stores import Store
-from cloud_farm.submission import own_scripts
+from cloud_farm.toolchain import own_scripts
 
 from .subjects import EngineSubject
 

@@ -6,12 +6,11 @@ import ipaddress
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ProfileError
-from ..profile import FarmProfile
+from ..profile import FarmProfile, named_file
 from ..secrets import resolve
 
 _KNOWN = {
@@ -118,17 +117,8 @@ def _header(name: str, value: Any, what: str, environ: Mapping[str, str] | None)
     return str(value)
 
 
-def _file(value: Any, what: str) -> str:
-    if not value:
-        return ""
-    path = Path(str(value)).expanduser()
-    if not path.is_file():
-        raise ProfileError(f"{what}: there is no file {path}.")
-    return str(path)
-
-
 def _authorities(value: Any, what: str) -> str:
-    path = _file(value, what)
+    path = named_file(value, what)
     if path:
         try:
             ssl.create_default_context(cafile=path)
@@ -142,7 +132,7 @@ def _certificate(value: Any, what: str) -> tuple[str, str] | None:
         return None
     if not isinstance(value, Mapping) or set(value) != {"certificate", "key"}:
         raise ProfileError(f"{what} should name two files: {{certificate: PATH, key: PATH}}.")
-    pair = _file(value["certificate"], f"{what}.certificate"), _file(value["key"], f"{what}.key")
+    pair = named_file(value["certificate"], f"{what}.certificate"), named_file(value["key"], f"{what}.key")
     try:
         # With a password, though it is none: else a key that is encrypted would ask for one on the terminal.
         ssl.create_default_context().load_cert_chain(*pair, password="")
