@@ -1,4 +1,4 @@
-"""Planning and status for many frames: linear, in milliseconds, and what memory it takes.
+"""Planning, manifests and status for many frames: linear, in milliseconds, and what memory it takes.
 
 Each size's time for a frame is printed as a ratio to that of the smallest size: 1.00x is linear.
 
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from cloud_farm.control import publish_plan
 from cloud_farm.engines import open_engine
+from cloud_farm.engines.argo_manifest import workflows
 from cloud_farm.job import JobDocument, JobPack, PackedFile, PackSummary, RenderJob, SceneFacts, SceneInfo
 from cloud_farm.layout import JobLayout
 from cloud_farm.plan import RenderPlan, Toolchain, plan
@@ -28,7 +29,11 @@ from cloud_farm.stores import Store, open_store
 
 JOB = "bench-20261123-abc123"
 LAYOUT = JobLayout(JOB)
-TOOLS = Toolchain("4.5.15", ("python3",), ("blender",), {"render_chunk.py": "00"})
+TOOLS = Toolchain("4.5.15", ("python3",), ("blender",), {"render_chunk.py": "00", "run_attempt.py": "00"})
+CLUSTER = FarmProfile(
+    "cluster", engine="argo", volume=Volume(claim="data", mount_path="/data"), gpu=Gpu(device="optix"),
+    limits=Limits(parallelism=1000), images={"4.5": f"registry.example.com/blender:4.5.15@sha256:{'0' * 64}"},
+)  # fmt: skip
 SCENE = SceneInfo("S", 1, 9, 1, 24.0, "CYCLES", ("C",), "C", (), ("V",), (64, 36), "//x_", "PNG", False)
 FACTS = SceneFacts("4.5.15", (SCENE,), "S")
 PACK = JobPack("s.blend", (PackedFile("s.blend", Path("s.blend"), 1, "0" * 64),), FACTS)
@@ -74,21 +79,23 @@ def reader_of(store: Store, profile: FarmProfile, frames: int) -> StatusReader:
     return StatusReader(store, open_engine(profile), document, landing=Path("frames"))
 
 
-def measure(frames: int) -> tuple[float, float, float]:
-    """Return the seconds of planning, of a first look and of a later one."""
+def measure(frames: int) -> tuple[float, float, float, float]:
+    """Return the seconds of planning, of a cluster's manifests, of a first look and of a later one."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CLOUD_FARM_HOME"] = folder
         root = Path(folder) / "volume"
         profile = profile_of(root)
         store = open_store(profile)
         planned = best(lambda: make_plan(frames, profile))
+        on_cluster = make_plan(frames, CLUSTER)
+        manifests = best(lambda: workflows(on_cluster, CLUSTER))
         fill(root, store, make_plan(frames, profile))
         first = best(lambda: reader_of(store, profile, frames).read())
         reader = reader_of(store, profile, frames)
         reader.read()
         time.sleep(QUIET_SECONDS)
         assert reader.read().frames_done == frames
-        return planned, first, best(reader.read)
+        return planned, manifests, first, best(reader.read)
 
 
 def main() -> None:
@@ -104,7 +111,9 @@ def main() -> None:
         anchors = anchors or [seconds / frames for seconds in spent]
         columns = [
             f"{name} {seconds * 1e3:8.1f} ({seconds / frames / anchor:4.2f}x)"
-            for name, seconds, anchor in zip(("plan", "first status", "later status"), spent, anchors, strict=True)
+            for name, seconds, anchor in zip(
+                ("plan", "manifests", "first status", "later status"), spent, anchors, strict=True
+            )
         ]
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"{frames:>7} frames: {'  '.join(columns)}  peak memory {memory:5.0f} MiB")

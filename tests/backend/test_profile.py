@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from cloud_farm.engines.argo_settings import read_pod_settings
 from cloud_farm.errors import ProfileError
+from cloud_farm.presets import PRESETS
 from cloud_farm.profile import load_profile, profile_names
 
 
@@ -100,3 +102,62 @@ def test_a_number_in_the_environment_must_be_one(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CLOUD_FARM_LIMITS_WORKERS", "many")
     with pytest.raises(ProfileError, match="CLOUD_FARM_LIMITS_WORKERS should be a number"):
         load_profile("local")
+
+
+# -- farms on clusters --------------------------------------------------------------------------------------------------
+
+
+def test_a_preset_lies_below_what_the_file_says() -> None:
+    write_farm(
+        "studio",
+        "preset: coreweave-tutorial\nvolume: {sub_path: team}\ngpu: {models: [Quadro_RTX_5000]}\nkubernetes: {memory: 16Gi}\n",
+    )
+    profile = load_profile("studio")
+    assert (profile.engine, profile.volume.claim, profile.volume.sub_path) == ("argo", "shared-data-pvc", "team")
+    assert (profile.gpu.model_label, profile.gpu.models) == ("gpu.nvidia.com/model", ("Quadro_RTX_5000",))
+    assert profile.kubernetes["memory"] == "16Gi" and "prepare" in profile.kubernetes
+    assert origin("studio", "volume.claim") == "preset"
+    assert origin("studio", "kubernetes.memory").startswith("user file")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_becomes_pods(name: str) -> None:
+    more = "volume: {claim: data, mount_path: /data}\ngpu: {models: [X]}\nkubernetes: {namespace: render}\n"
+    write_farm("studio", f"preset: {name}\n{more}")
+    settings = read_pod_settings(load_profile("studio"))
+    assert settings.namespace == "render"
+
+
+def test_the_layers_of_a_cluster_are_one_value_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUD_FARM_STUDIO_PROFILES", str(tmp_path))
+    (tmp_path / "studio.yaml").write_text("volume: {mount_path: /x}\nkubernetes: {namespace: render, memory: 8Gi}\n")
+    write_farm("studio", "kubernetes: {memory: 16Gi}\nfilebrowser: {url: https://f}\n")
+    profile = load_profile("studio", flags={"kubernetes.namespace": "mine"})
+    assert profile.kubernetes == {"namespace": "mine", "memory": "16Gi"}
+    assert (origin("studio", "kubernetes.namespace").split()[0], origin("studio", "kubernetes.memory").split()[0]) == (
+        "studio",
+        "user",
+    )
+
+
+def test_names_of_secrets_are_no_secrets() -> None:
+    write_farm(
+        "studio", "volume: {mount_path: /x}\nkubernetes: {image_pull_secrets: [registry], token_in_pods: true}\n"
+    )
+    assert load_profile("studio").kubernetes["image_pull_secrets"] == ["registry"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("preset: moonbase", "preset 'moonbase'.*coreweave"),
+        ("gpu: {count: 0}", "gpu.count must be at least 1"),
+        ("gpu: {count: 4, count_max: 2}", "count_max not less"),
+        ("gpu: {models: [RTX]}", "models needs gpu.model_label"),
+        ("limits: {parallelism: 0}", "parallelism must be at least 1"),
+    ],
+)
+def test_nonsense_about_clusters_is_named(text: str, says: str) -> None:
+    write_farm("bad", f"volume: {{mount_path: /x}}\n{text}\n")
+    with pytest.raises(ProfileError, match=says):
+        load_profile("bad")
