@@ -63,8 +63,7 @@ def started(lock: FileLock) -> Iterator[Cluster]:
 @contextlib.contextmanager
 def _guard(lock: FileLock) -> Iterator[None]:
     """Have a process that brings the cluster down as soon as its standard input closes: after the block, or when we die."""
-    places.SERVICES.mkdir(parents=True, exist_ok=True)
-    with open(places.SERVICES / "guard.log", "ab") as log:
+    with open(places.ROOT / "guard.log", "ab") as log:
         guard = subprocess.Popen(
             [sys.executable, "-m", "tests.cluster", "guard"],
             cwd=_CHECKOUT,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any
 
+import cloud_farm
 import pytest
 import requests
 
@@ -17,6 +19,9 @@ from .node import GPU, MODEL, MODEL_LABEL
 from .places import FILEBROWSER_UID, GID
 
 _TOLERATIONS = [{"key": TAINT, "operator": "Exists"}]
+INSIDE = Path(cloud_farm.__file__).parent / "inside_blender"
+RENDERER = FILEBROWSER_UID + 1
+VOLUMES = [{"name": "data", "persistentVolumeClaim": {"claimName": "shared-data-pvc"}}]
 
 
 def workflow(template: dict[str, Any], *, items: int = 1, **spec: Any) -> dict[str, Any]:
@@ -119,34 +124,41 @@ def test_filebrowser_writes_into_the_volume_as_the_group_that_renders(cluster: C
     assert (made.stat().st_uid, made.stat().st_gid, made.stat().st_mode & 0o777) == (FILEBROWSER_UID, GID, 0o664)
     # A pod of another user, but of the group, changes what FileBrowser wrote and writes beside it.
     script = f"umask 0002; cd /data/{folder}/in; echo world >>file.txt; echo mine >other.txt; ls -l"
-    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "shared-data-pvc"}}]
-    who = {"runAsUser": FILEBROWSER_UID + 1, "runAsGroup": GID, "runAsNonRoot": True}
+    who = {"runAsUser": RENDERER, "runAsGroup": GID, "runAsNonRoot": True}
     template = shell(cluster, script, volumeMounts=[{"name": "data", "mountPath": "/data"}])
-    status = run(cluster, workflow(template, volumes=volumes, securityContext=who))
+    status = run(cluster, workflow(template, volumes=VOLUMES, securityContext=who))
     assert status["phase"] == "Succeeded", status
     assert made.read_bytes() == b"helloworld\n"
-    assert owner(made.with_name("other.txt")) == (FILEBROWSER_UID + 1, GID)
+    assert owner(made.with_name("other.txt")) == (RENDERER, GID)
 
 
 def owner(path: Path) -> tuple[int, int]:
     return path.stat().st_uid, path.stat().st_gid
 
 
-def test_a_blender_in_a_pod_runs_our_python(cluster: Cluster) -> None:
-    expression = "import bpy, sys, os; print('blender', bpy.app.version_string, sys.version_info[:2], os.getuid())"
+def test_a_blender_in_a_pod_runs_our_scripts(cluster: Cluster) -> None:
+    folder = f"smoke-{secrets.token_hex(4)}"
+    shutil.copytree(INSIDE, cluster.volume / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    expression = (
+        f"import sys, os, bpy; sys.path.insert(0, '/data/{folder}'); import attempt, prepare_job, render_chunk, run_attempt; "
+        "print('blender', bpy.app.version_string, os.getuid())"
+    )
     container = {
         "image": cluster.blender_image,
         "imagePullPolicy": "Never",
         "command": ["blender"],
         "args": ["-b", "--factory-startup", "--python-exit-code", "9", "--python-expr", expression],
         "env": [{"name": "HOME", "value": "/tmp"}],
+        "volumeMounts": [{"name": "data", "mountPath": "/data", "readOnly": True}],
     }
-    body = workflow({"container": container}, securityContext={"runAsUser": 1001, "runAsGroup": GID})
+    body = workflow(
+        {"container": container}, volumes=VOLUMES, securityContext={"runAsUser": RENDERER, "runAsGroup": GID}
+    )
     status = run(cluster, body)
-    assert status["phase"] == "Succeeded", status
     (pod,) = cluster.api.find("Pod", labels=f"workflows.argoproj.io/workflow={body['metadata']['name']}")
     text = cluster.log(pod["metadata"]["name"])
-    assert "blender 4.3.2" in text and " 1001\n" in text
+    assert status["phase"] == "Succeeded", text
+    assert f"blender 4.3.2 {RENDERER}\n" in text
     assert "Traceback" not in text
 
 
