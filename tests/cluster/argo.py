@@ -66,7 +66,7 @@ def install_definitions(api: KubeApi, flavour: ArgoFlavour) -> None:
 
 
 def _served(api: KubeApi, flavour: ArgoFlavour) -> bool:
-    """Tell whether the API server checks Workflows as the flavour does.
+    """Tell whether the API server checks Workflows as the flavour does, and knows the other kinds.
 
     "Created" is not yet "served", and a controller that comes too early dies.
     """
@@ -76,6 +76,8 @@ def _served(api: KubeApi, flavour: ArgoFlavour) -> bool:
         "metadata": {"name": "probe"},
         "spec": {"entrypoint": "main", "templates": [], "noSuchField": True},
     }
+    for kind in ("WorkflowTemplate", "WorkflowTaskResult"):
+        api.find(kind)
     try:
         api.create(probe, dryRun="All", fieldValidation="Strict")
     except ApiRefused as refusal:
