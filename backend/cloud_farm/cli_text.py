@@ -12,6 +12,8 @@ from typing import IO, Any, NamedTuple
 
 import click
 
+from .units import size as size  # the commands take it from here
+
 STYLES: Mapping[str, Mapping[str, Any]] = {
     "title": {"bold": True},
     "dim": {"dim": True},
@@ -170,15 +172,6 @@ def clock(seconds: float) -> str:
         return f"{whole // 86400} d {whole % 86400 // 3600} h"
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
-
-
-def size(count: float) -> str:
-    """Write a number of bytes for people."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
-        count /= 1024
-    return f"{count:,.1f} GiB"
 
 
 def short_path(path: str, width: int, glyphs: Glyphs) -> str:

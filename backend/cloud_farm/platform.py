@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import ipaddress
 import math
 import os
 import signal
@@ -207,6 +208,16 @@ def _lock(handle: int, *, system: str, shared: bool = False) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_this_computer(host: str) -> bool:
+    """Tell whether what goes to a host of that name stays on this computer."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 # -- what this computer has ----------------------------------------------------------------------------------------------

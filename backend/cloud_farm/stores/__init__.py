@@ -49,6 +49,7 @@ class StoreDescription:
 
     Attributes:
         program: `FileBrowser 2.63.23`, without a number where the server doesn't tell; `folder`.
+        advice: What to do about a version that works but is not the best; empty if nothing.
         place: Its address, or the folder.
         encrypted: Whether TLS protects the way; None where nothing goes through a server.
         request_limit: Bytes of the largest request that a proxy in front lets through; as many as we would ever send where
@@ -57,6 +58,7 @@ class StoreDescription:
 
     program: str
     place: str
+    advice: str = ""
     encrypted: bool | None = None
     request_limit: int | None = None
 

@@ -55,9 +55,8 @@ class FileBrowserStore:
         """Say which FileBrowser this is and what is in front of it."""
         settings, login = self._connection.settings, self._connection.login
         login.token()
-        number = "" if login.version is None else f" {'.'.join(str(part) for part in login.version)}"
         encrypted = settings.url.startswith("https:")
-        return StoreDescription(f"FileBrowser{number}", settings.url, encrypted, request_limit(settings))
+        return StoreDescription(login.program, settings.url, login.advice, encrypted, request_limit(settings))
 
     def list(self, folder: PurePosixPath, *, unfinished: bool = False) -> tuple[StoreEntry, ...]:
         """List a folder in order of names; an absent one is empty, unfinished files are only shown if asked for."""

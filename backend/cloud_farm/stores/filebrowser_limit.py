@@ -14,21 +14,20 @@ from urllib.parse import urlsplit
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 
+from .filebrowser_pieces import MOST
 from .filebrowser_settings import FileBrowserSettings
 
-LARGEST = 1 << 30
-"""As much as one request of ours ever sends."""
-_SIZES = [1 << bits for bits in range(10, 31)]
+_SIZES = [1 << bits for bits in range(10, MOST.bit_length())]
 _PATIENCE_SECONDS = 10.0
 
 
 def request_limit(settings: FileBrowserSettings) -> int | None:
-    """Return the bytes of the largest request that gets through, up to `LARGEST`; None where that can't be told."""
+    """Return the bytes of the largest request that gets through, up to the most that one of ours has; None where that can't be told."""
     if select_proxy(settings.url, get_environ_proxies(settings.url)):
         return None  # the way leads through a proxy of this side, which answers first
     try:
-        if not _is_refused(settings, LARGEST):
-            return LARGEST
+        if not _is_refused(settings, MOST):
+            return MOST
         refused = bisect_left(_SIZES, True, key=lambda size: _is_refused(settings, size))
     except (OSError, http.client.HTTPException):
         return None

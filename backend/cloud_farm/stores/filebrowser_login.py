@@ -47,6 +47,18 @@ class Login:
         self.version: tuple[int, ...] | None = None
         self._probed = False
 
+    @property
+    def program(self) -> str:
+        """Who listens there, as far as a login has told."""
+        return "FileBrowser" if self.version is None else f"FileBrowser {_dotted(self.version)}"
+
+    @property
+    def advice(self) -> str:
+        """What to do about a version that is let in but is not the best."""
+        if self.version is None:
+            return "It does not tell its version; see that it is 2.63.22 or newer."
+        return "" if self.version >= SAFE else "Install 2.63.23: in this one a user can reach the files of another."
+
     def token(self, refused: str = "") -> str:
         """Return a token that is still good.
 
@@ -143,7 +155,7 @@ class Login:
             self._check_version(self.version)
 
     def _check_version(self, version: tuple[int, ...]) -> None:
-        program = f"{self._settings.url} is FileBrowser {'.'.join(str(number) for number in version)}"
+        program = f"{self._settings.url} is FileBrowser {_dotted(version)}"
         if version < OLDEST:
             raise StoreAnswerError(f"{program}, which loses data in ways that were mended later. It needs 2.63.23.")
         if version < SAFE and not self._settings.single_user:
@@ -175,6 +187,10 @@ def is_healthy(send: Send) -> bool:
         return _json(send("GET", "health", None, {})).get("status") == "OK"
     except requests.RequestException:
         return False
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(number) for number in version)
 
 
 def _claims(token: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ProfileError
+from ..platform import is_this_computer
 from ..profile import FarmProfile, named_file
 from ..secrets import resolve
 
@@ -93,20 +93,11 @@ def _checked_url(value: Any, where: str, *, allow_http: bool) -> str:
         raise ProfileError(f"{where}.url should look like https://files.example.com, not '{url}'.")
     if parts.username or parts.password:
         raise ProfileError(f"{where}.url has a password in it. Write user and password on their own.")
-    if parts.scheme == "http" and not allow_http and not _is_this_computer(host):
+    if parts.scheme == "http" and not allow_http and not is_this_computer(host):
         raise ProfileError(
             f"{where}.url is plain http: anybody on the way could read the password. Use https, or set allow_http: true."
         )
     return url
-
-
-def _is_this_computer(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _header(name: str, value: Any, what: str, environ: Mapping[str, str] | None) -> str:

@@ -1,0 +1,296 @@
+"""Cleaning up, on every kind of volume: beside submitters, beside other clean-ups, and killed in the middle.
+
+The grace of a day is taken away here, so that only the order of things protects a job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import random
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+from cloud_farm.collector import Collected, Collector
+from cloud_farm.errors import StoreError
+from cloud_farm.events import CancelToken, Event
+from cloud_farm.gc import GcPlan, plan_gc
+from cloud_farm.layout import ASSETS, JOBS, TRASH, JobLayout, asset
+from cloud_farm.profile import FarmProfile
+from cloud_farm.sending import send
+from cloud_farm.stores import Store, open_store
+
+from ..backend.prepared_jobs import prepare
+from .subjects import StoreSubject
+
+JOB = "shot-20261123-abc123"
+_SPAWN = multiprocessing.get_context("spawn")
+CONTENTS = [f"asset {number}".encode() for number in range(8)]
+UNTIL_SEEN = 20.0
+
+
+@pytest.fixture
+def store(store_subject: StoreSubject) -> Store:
+    return store_subject.open()
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def put_assets(store: Store, *contents: bytes) -> None:
+    for content in contents:
+        store.put(content, asset(sha256(content)), sha256=sha256(content))
+
+
+def put_job(store: Store, *contents: bytes, job_id: str = JOB) -> None:
+    files = [{"path": f"{n}.png", "size": len(data), "sha256": sha256(data)} for n, data in enumerate(contents)]
+    document = {"schema": 1, "id": job_id, "pack": {"scene": "0.png", "files": files}}
+    store.put(json.dumps(document).encode(), JobLayout(job_id).job_json, if_absent=True)
+
+
+def assets_of(store: Store) -> set[str]:
+    return {path.name for path, entry in store.walk(ASSETS) if not entry.is_dir}
+
+
+def hashes(*contents: bytes) -> set[str]:
+    return {sha256(content) for content in contents}
+
+
+def collector_of(store: Store, *, over: bool = False) -> Collector:
+    return Collector(store, lambda _job: over)
+
+
+def clean_up(store: Store, *, over: bool = False, **more: Any) -> Collected:
+    collector = collector_of(store, over=over)
+    return collector.collect(plan_gc(collector.survey(), grace_seconds=0.0), **more)
+
+
+def plan_of(store: Store) -> GcPlan:
+    return plan_gc(collector_of(store).survey(), grace_seconds=0.0)
+
+
+# -- alone --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_no_job_needs_goes_to_the_trash_and_a_second_run_has_nothing_to_do(store: Store) -> None:
+    put_assets(store, *CONTENTS)
+    put_job(store, *CONTENTS[:3])
+    done = clean_up(store)
+    assert {item.path.name for item in done.assets} == hashes(*CONTENTS[3:])
+    assert assets_of(store) == hashes(*CONTENTS[:3])
+    kept = {store.read(path) for path, entry in store.walk(TRASH) if not entry.is_dir}
+    assert kept == set(CONTENTS[3:])
+    assert plan_of(store).is_empty
+
+
+def test_with_its_day_of_grace_nothing_goes(store: Store) -> None:
+    put_assets(store, *CONTENTS)
+    store.put(b"half", asset(sha256(b"x")).with_name("x.0123456789abcdef.part"))
+    plan = plan_gc(collector_of(store).survey())
+    assert plan.is_empty
+    assert plan.young == len(CONTENTS)
+
+
+def test_unfinished_uploads_go_and_scene_trees_of_jobs_that_are_over(store: Store) -> None:
+    put_assets(store, CONTENTS[0])
+    put_job(store, CONTENTS[0])
+    upload = asset(sha256(b"x")).with_name(f"{sha256(b'x')}.0123456789abcdef.part")
+    scene = JobLayout(JOB).folder / "scene.prepare.0badcafe.part"
+    clock = PurePosixPath("clock-0123456789abcdef.part")
+    for path in (upload, scene / "deep" / "a.png", clock, PurePosixPath("film.mkv.part")):
+        store.put(b"half", path)
+    assert {item.path for item in clean_up(store).unfinished} == {upload, clock}
+    assert {item.path for item in clean_up(store, over=True).unfinished} == {scene}
+    assert [entry.name for entry in store.list(JobLayout(JOB).folder, unfinished=True)] == ["job.json"]
+    assert store.stat(PurePosixPath("film.mkv.part")) is not None, "somebody else's"
+
+
+def test_a_submit_that_died_before_its_job_json_keeps_nothing(store: Store) -> None:
+    put_assets(store, CONTENTS[0])
+    store.put(b"half", JobLayout(JOB).folder / "job.json.0123456789abcdef.part")
+    done = clean_up(store)
+    assert {item.path.name for item in done.assets} == hashes(CONTENTS[0])
+    assert [item.path.name for item in done.unfinished] == ["job.json.0123456789abcdef.part"]
+
+
+@pytest.mark.parametrize("raw", [b"{}", b'{"schema": 99, "pack": {"files": []}}', b"\xff"])
+def test_a_job_that_nobody_understands_keeps_everything(store: Store, raw: bytes) -> None:
+    put_assets(store, *CONTENTS)
+    store.put(raw, JobLayout(JOB).job_json)
+    plan = plan_of(store)
+    assert JOB in plan.problems[0]
+    assert plan.assets == ()
+
+
+def test_old_trash_is_deleted_and_nothing_else(store: Store) -> None:
+    put_assets(store, CONTENTS[0])
+    put_job(store, CONTENTS[0])
+    store.put(b"old", TRASH / "2020-01-01" / "old-job" / "deep" / "file")
+    store.put(b"try", TRASH / "check-0badcafe" / "speed")
+    store.put(b"mine", TRASH / "keep this" / "file")
+    done = clean_up(store)
+    assert [(entry.name, entry.files, entry.item.size) for entry in done.emptied] == [("2020-01-01", 1, 3)]
+    assert sorted(entry.name for entry in store.list(TRASH)) == ["check-0badcafe", "keep this"]
+    assert assets_of(store) == hashes(CONTENTS[0])
+
+
+# -- beside a submitter -------------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_comes_after_the_plan_keeps_its_assets(store: Store) -> None:
+    put_assets(store, *CONTENTS)
+    collector = collector_of(store)
+    plan = plan_gc(collector.survey(), grace_seconds=0.0)
+    put_job(store, *CONTENTS[:3])
+    done = collector.collect(plan)
+    assert {item.path.name for item in done.assets} == hashes(*CONTENTS[3:])
+    assert assets_of(store) == hashes(*CONTENTS[:3])
+
+
+def test_a_job_that_comes_while_assets_move_gets_them_back(store: Store) -> None:
+    """The worst moment: after we looked for jobs, before the first asset moves."""
+    put_assets(store, *CONTENTS)
+
+    def publish(_event: Event) -> None:
+        put_job(store, *CONTENTS[:3])
+
+    done = clean_up(store, on_event=publish)
+    assert {item.path.name for item in done.assets} == hashes(*CONTENTS[3:])
+    assert assets_of(store) == hashes(*CONTENTS[:3])
+
+
+def test_a_job_that_nobody_understands_gets_back_all_that_just_moved(store: Store) -> None:
+    put_assets(store, *CONTENTS)
+    done = clean_up(store, on_event=lambda _event: store.put(b'{"schema": 99}', JobLayout(JOB).job_json))
+    assert done.assets == ()
+    assert assets_of(store) == hashes(*CONTENTS)
+
+
+def test_an_interrupt_leaves_the_rest_as_it_was(store: Store) -> None:
+    put_assets(store, *CONTENTS)
+    token = CancelToken()
+    token.cancel()
+    assert clean_up(store, cancel=token).assets == ()
+    assert assets_of(store) == hashes(*CONTENTS)
+
+
+class StopsInTheTrash:
+    """A store of which a program that moves something to the trash sees no end: there it is killed."""
+
+    def __init__(self, store: Store, pipe: Connection, after: int) -> None:
+        self._store = store
+        self._pipe = pipe
+        self._left = after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def trash(self, path: PurePosixPath, *, job_id: str) -> PurePosixPath | None:
+        kept = self._store.trash(path, job_id=job_id)
+        self._left -= 1
+        if self._left <= 0:
+            self._pipe.send("moved")
+            time.sleep(600)
+        return kept
+
+
+def _collect_until_killed(profile: FarmProfile, after: int, pipe: Connection) -> None:
+    store: Any = StopsInTheTrash(open_store(profile), pipe, after)
+    store.connections = 1
+    clean_up(store)
+
+
+def test_what_a_killed_clean_up_took_from_a_job_the_next_one_brings_back(store_subject: StoreSubject) -> None:
+    store = store_subject.open()
+    put_assets(store, *CONTENTS)
+    ours, theirs = _SPAWN.Pipe()
+    process = _SPAWN.Process(target=_collect_until_killed, args=(store_subject.profiles[0], 5, theirs))
+    process.start()
+    assert ours.recv() == "moved"
+    put_job(store, *CONTENTS)  # it looked for jobs before, and never looks again
+    process.kill()
+    process.join(30)
+    assert len(assets_of(store)) == len(CONTENTS) - 5, "it was not killed where it should have been"
+    plan = plan_of(store)
+    assert len(plan.restore) == 5
+    assert clean_up(store).restored == 5
+    assert assets_of(store) == hashes(*CONTENTS)
+    assert plan_of(store).is_empty
+
+
+# -- everybody at once --------------------------------------------------------------------------------------------------
+
+
+def _collect_for_ever(profile: FarmProfile, pipe: Connection) -> None:
+    store = open_store(profile)
+    taken = 0
+    while not pipe.poll():
+        with contextlib.suppress(StoreError):  # the other clean-up took away what this one was at
+            taken += len(clean_up(store).assets)
+    pipe.send(taken)
+
+
+def _submit_many(profile: FarmProfile, folder: Path, seed: int, count: int, pipe: Connection) -> None:
+    """Submit jobs that share their files with those of others; every third is deleted, so that its files are garbage."""
+    store = open_store(profile)
+    chance = random.Random(seed)
+    standing = []
+    for number in range(count):
+        chosen = chance.sample(CONTENTS, 4)
+        place = folder / f"{seed}-{number}"
+        ready = prepare(place, {f"{n}.png": data for n, data in enumerate(chosen)})
+        send(ready, store)
+        wait_until(lambda: hashes(*chosen) <= assets_of(store))  # noqa: B023 - waited for at once
+        if number % 3:
+            standing.append((ready.plan.job_id, chosen))
+        else:
+            store.trash(JobLayout(ready.plan.job_id).folder, job_id=ready.plan.job_id)
+    pipe.send(standing)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + UNTIL_SEEN
+    while not condition():
+        assert time.monotonic() < deadline, "a job lacks a file"
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def running(target: Callable[..., None], *args: Any) -> Iterator[Connection]:
+    ours, theirs = _SPAWN.Pipe()
+    process = _SPAWN.Process(target=target, args=(*args, theirs))
+    process.start()
+    try:
+        yield ours
+    finally:
+        process.join(30)
+        process.kill()
+
+
+def test_no_submitted_job_lacks_a_file_beside_two_clean_ups_that_never_end(
+    store_subject: StoreSubject, tmp_path: Path
+) -> None:
+    near, far = store_subject.profiles[0], store_subject.profiles[0]
+    with running(_collect_for_ever, near) as one, running(_collect_for_ever, far) as other:
+        with (
+            running(_submit_many, near, tmp_path, 1, 8) as first,
+            running(_submit_many, near, tmp_path, 2, 8) as second,
+        ):
+            standing = [*first.recv(), *second.recv()]
+        for pipe in (one, other):
+            pipe.send("end")
+        taken = one.recv() + other.recv()
+    store = store_subject.open()
+    needed = {content for _, contents in standing for content in contents}
+    assert len(standing) == 10
+    assert taken > 0, "nobody was in anybody's way"
+    assert hashes(*needed) <= assets_of(store)
+    assert all(store.read(asset(sha256(content))) == content for content in needed)
+    assert {entry.name for entry in store.list(JOBS)} == {job_id for job_id, _ in standing}
