@@ -33,4 +33,4 @@ def test_a_benchmark_prints_its_ratios(script: str, words: tuple[str, ...], rati
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert len(re.findall(r"\d+\.\d+x", done.stdout)) == ratios, done.stdout
+    assert len(re.findall(r"\d+\.\d+x", done.stdout)) >= ratios, done.stdout
