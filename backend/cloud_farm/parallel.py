@@ -12,6 +12,8 @@ from .events import CancelToken
 
 T = TypeVar("T")
 _LOOK_SECONDS = 0.1
+WORKER = "cloud-farm worker"
+"""What each of the threads is called."""
 _GRACE_SECONDS = 5.0
 """How long an interrupted caller waits for threads that are at something which can't be interrupted, such as a dead line."""
 
@@ -63,7 +65,10 @@ class _Crew:
         # Daemons: whoever interrupts the program is not held up by a dead line.
         self._threads = [
             threading.Thread(
-                target=self._run, args=(waiting.pop if number < from_end else waiting.popleft, work), daemon=True
+                target=self._run,
+                args=(waiting.pop if number < from_end else waiting.popleft, work),
+                name=WORKER,
+                daemon=True,
             )
             for number in range(min(workers, len(waiting)))
         ]

@@ -19,6 +19,7 @@ from cloud_farm.delta import SMALLEST
 from cloud_farm.errors import HashMismatchError, PackingError, StoreError
 from cloud_farm.hashing import packed_files
 from cloud_farm.job import PackedFile
+from cloud_farm.parallel import WORKER
 from cloud_farm.profile import FarmProfile
 from cloud_farm.submission import _pieces_from
 from cloud_farm.tracing import TracedFile
@@ -269,12 +270,14 @@ def test_an_interruption_ends_all_threads(place: Path) -> None:
     big = place / "big.vdb"
     with open(big, "wb") as stream:
         stream.truncate(1 << 40)  # many minutes to hash
-    before = threading.active_count()
+
+    def workers() -> int:
+        return sum(1 for thread in threading.enumerate() if thread.name == WORKER)
 
     def interrupt_when_only_the_big_one_is_left() -> None:
         calm = 0
         while calm < 20:
-            calm = calm + 1 if threading.active_count() == before + 2 else 0
+            calm = calm + 1 if workers() == 1 else 0
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -284,7 +287,7 @@ def test_an_interruption_ends_all_threads(place: Path) -> None:
         pack(place, big, *SETTLED)
     watcher.join()
     deadline = time.monotonic() + 60
-    while threading.active_count() > before:
+    while workers():
         assert time.monotonic() < deadline, "it goes on hashing"
         time.sleep(0.01)
     poison(place)

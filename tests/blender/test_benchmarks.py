@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
     ("script", "words", "ratios"),
     [
         ("bench_cli.py", ("--runs", "1"), 3),
-        ("bench_plan.py", ("--sizes", "20", "40"), 6),
+        ("bench_plan.py", ("--sizes", "20", "40"), 8),
         ("bench_render.py", ("--frames", "2", "--percentage", "5", "--samples", "1"), 2),
     ],
 )
