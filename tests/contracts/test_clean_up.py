@@ -5,28 +5,22 @@ The grace of a day is taken away here, so that only the order of things protects
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import multiprocessing
-import random
 import time
-from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 from cloud_farm.collector import Collected, Collector
-from cloud_farm.errors import StoreError
 from cloud_farm.events import CancelToken, Event
 from cloud_farm.gc import GcPlan, plan_gc
-from cloud_farm.layout import ASSETS, JOBS, TRASH, JobLayout, asset
+from cloud_farm.layout import ASSETS, TRASH, JobLayout, asset
 from cloud_farm.profile import FarmProfile
-from cloud_farm.sending import send
 from cloud_farm.stores import Store, open_store
 
-from ..backend.prepared_jobs import prepare
 from .subjects import StoreSubject
 
 JOB = "shot-20261123-abc123"
@@ -223,74 +217,3 @@ def test_what_a_killed_clean_up_took_from_a_job_the_next_one_brings_back(store_s
     assert clean_up(store).restored == 5
     assert assets_of(store) == hashes(*CONTENTS)
     assert plan_of(store).is_empty
-
-
-# -- everybody at once --------------------------------------------------------------------------------------------------
-
-
-def _collect_for_ever(profile: FarmProfile, pipe: Connection) -> None:
-    store = open_store(profile)
-    taken = 0
-    while not pipe.poll():
-        with contextlib.suppress(StoreError):  # the other clean-up took away what this one was at
-            taken += len(clean_up(store).assets)
-    pipe.send(taken)
-
-
-def _submit_many(profile: FarmProfile, folder: Path, seed: int, count: int, pipe: Connection) -> None:
-    """Submit jobs that share their files with those of others; every third is deleted, so that its files are garbage."""
-    store = open_store(profile)
-    chance = random.Random(seed)
-    standing = []
-    for number in range(count):
-        chosen = chance.sample(CONTENTS, 4)
-        place = folder / f"{seed}-{number}"
-        ready = prepare(place, {f"{n}.png": data for n, data in enumerate(chosen)})
-        send(ready, store)
-        wait_until(lambda: hashes(*chosen) <= assets_of(store))  # noqa: B023 - waited for at once
-        if number % 3:
-            standing.append((ready.plan.job_id, chosen))
-        else:
-            store.trash(JobLayout(ready.plan.job_id).folder, job_id=ready.plan.job_id)
-    pipe.send(standing)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + UNTIL_SEEN
-    while not condition():
-        assert time.monotonic() < deadline, "a job lacks a file"
-        time.sleep(0.02)
-
-
-@contextlib.contextmanager
-def running(target: Callable[..., None], *args: Any) -> Iterator[Connection]:
-    ours, theirs = _SPAWN.Pipe()
-    process = _SPAWN.Process(target=target, args=(*args, theirs))
-    process.start()
-    try:
-        yield ours
-    finally:
-        process.join(30)
-        process.kill()
-
-
-def test_no_submitted_job_lacks_a_file_beside_two_clean_ups_that_never_end(
-    store_subject: StoreSubject, tmp_path: Path
-) -> None:
-    near, far = store_subject.profiles[0], store_subject.profiles[0]
-    with running(_collect_for_ever, near) as one, running(_collect_for_ever, far) as other:
-        with (
-            running(_submit_many, near, tmp_path, 1, 8) as first,
-            running(_submit_many, near, tmp_path, 2, 8) as second,
-        ):
-            standing = [*first.recv(), *second.recv()]
-        for pipe in (one, other):
-            pipe.send("end")
-        taken = one.recv() + other.recv()
-    store = store_subject.open()
-    needed = {content for _, contents in standing for content in contents}
-    assert len(standing) == 10
-    assert taken > 0, "nobody was in anybody's way"
-    assert hashes(*needed) <= assets_of(store)
-    assert all(store.read(asset(sha256(content))) == content for content in needed)
-    assert {entry.name for entry in store.list(JOBS)} == {job_id for job_id, _ in standing}
