@@ -60,7 +60,6 @@ class FaultProxy:
         self.requests: list[str] = []
         self._answers: deque[Answer] = deque()
         self._listener: socket.socket | None = None
-        self._accepting: asyncio.Task[None] | None = None
         self._open: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault proxy", daemon=True)
@@ -145,22 +144,25 @@ class FaultProxy:
     def _listen(self) -> None:
         self._listener = _bound(self._host, self.port)
         self._listener.listen(256)
-        self._accepting = self._loop.create_task(self._accept(self._listener))
+        self._loop.add_reader(self._listener, self._accept, self._listener)
 
     def _refuse(self) -> None:
-        if self._accepting is not None and self._listener is not None:
-            self._accepting.cancel()
+        if self._listener is not None:
             self._loop.remove_reader(self._listener)
             self._listener.close()
-        self._listener = self._accepting = None
+        self._listener = None
 
-    async def _accept(self, listener: socket.socket) -> None:
-        while True:
-            client, _address = await self._loop.sock_accept(listener)
-            self.connections += 1
-            task = self._loop.create_task(self._serve(client))
-            self._open.add(task)
-            task.add_done_callback(self._open.discard)
+    def _accept(self, listener: socket.socket) -> None:
+        """Take one client that waits; without an await, in which a client could get lost when we refuse or end."""
+        try:
+            client, _address = listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return  # it is gone again
+        self.connections += 1
+        task = self._loop.create_task(self._serve(client))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+        task.add_done_callback(lambda _task: close_with_reset(client))  # one that is cancelled at once never begins
 
     async def _end_connections(self) -> None:
         tasks = list(self._open)
