@@ -26,7 +26,6 @@ from .subjects import StoreSubject
 JOB = "shot-20261123-abc123"
 _SPAWN = multiprocessing.get_context("spawn")
 CONTENTS = [f"asset {number}".encode() for number in range(8)]
-UNTIL_SEEN = 20.0
 
 
 @pytest.fixture
