@@ -71,7 +71,7 @@ class JobControl:
         stored = self._stored_plan()
         self._clear_stop()
         history.append_event(self._store, self._job_id, history.RESUMED)
-        self._engine.submit(stored)
+        self._engine.submit(_unfinished(stored, status))
 
     def retry_missing(self, status: JobStatus) -> int:
         """Render every frame that is missing, as the same revision; returns that revision.
@@ -92,7 +92,7 @@ class JobControl:
         # What failed before counts no more: the markers hold the count of tries.
         self._store.trash(self._layout.folder / "markers", job_id=self._job_id)
         history.append_event(self._store, self._job_id, history.RETRIED, revision=stored.revision)
-        self._engine.submit(stored)
+        self._engine.submit(_unfinished(stored, status))
         return stored.revision
 
     def new_revision(
@@ -185,6 +185,13 @@ class JobControl:
         launcher = find_blender(self._profile.blender or None, file_version=self._document.pack.facts.numbers)
         info = probe(launcher)
         return resolve_profile(self._profile, info), local_toolchain(launcher, info, stored["scripts"])
+
+
+def _unfinished(planned: RenderPlan, status: JobStatus) -> RenderPlan:
+    """Want only the chunks of which a frame is missing."""
+    missing = {(state.camera, state.frame) for state in status.frame_states if state.state != "done"}
+    wanted = (c.id for c in planned.chunks if any((c.camera, frame) in missing for frame in c.frames))
+    return dataclasses.replace(planned, wanted=frozenset(wanted))
 
 
 def publish_plan(planned: RenderPlan, store: Store) -> None:

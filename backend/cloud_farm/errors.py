@@ -23,6 +23,10 @@ CloudFarmError                        exit code 1
 │   ├── StoreFullError                    no room on the volume
 │   └── StoreAnswerError                  an answer that this server should not give: another program, or too old
 ├── EngineError                       3   what runs the plan
+│   ├── EngineUnreachableError            nobody answers, or a gateway on the way can't
+│   ├── EngineLoginError                  who we are was not accepted
+│   ├── EngineForbiddenError              this user may not do that
+│   └── EngineConflictError               the name is taken
 └── Cancelled                         130 the user interrupted; the job goes on untouched
 """
 
@@ -157,6 +161,22 @@ class EngineError(CloudFarmError):
     """What runs the plan is not reachable or refused it."""
 
     exit_code = 3
+
+
+class EngineUnreachableError(EngineError):
+    """The cluster does not answer: network, TLS, or too much to do."""
+
+
+class EngineLoginError(EngineError):
+    """Token or certificate were not accepted."""
+
+
+class EngineForbiddenError(EngineError):
+    """The user is known, but lacks the right, or the quota is used up."""
+
+
+class EngineConflictError(EngineError):
+    """The name is taken by something else."""
 
 
 class Cancelled(CloudFarmError):

@@ -85,6 +85,7 @@ class RenderPlan:
         tasks: `prepare` first, then one task a chunk.
         workers: How many tasks may run at once.
         priority: 0 to 100, 50 is usual.
+        wanted: Ids of the chunks that are to run now, None for all: a retry leaves out those whose frames are all there.
     """
 
     job_id: str
@@ -95,6 +96,7 @@ class RenderPlan:
     tasks: tuple[PlannedTask, ...]
     workers: int
     priority: int = 50
+    wanted: frozenset[str] | None = None
 
     @property
     def sha256(self) -> str:

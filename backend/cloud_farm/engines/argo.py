@@ -1,0 +1,239 @@
+"""The Argo engine: a plan becomes Workflows on a Kubernetes cluster, which see it through without us."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ..errors import EngineConflictError, EngineError, EngineUnreachableError, JobBusyError
+from ..history import user_name
+from ..job import Finding
+from ..layout import is_job_id
+from ..plan import PREPARE, RenderPlan
+from ..profile import FarmProfile
+from . import EngineStatus, TaskStatus
+from .argo_access import read_access
+from .argo_follow import Shard, ShardReader
+from .argo_labels import JOB, job_selector, lost_fields, same_workflow
+from .argo_manifest import workflows
+from .argo_pod import Manifest
+from .argo_settings import read_pod_settings
+from .argo_words import Explainer
+
+if TYPE_CHECKING:
+    from .argo_api import Cluster, WorkflowHead
+
+_TRIES = 5
+_POLL_SECONDS = 0.5
+_KIND_SECONDS = 10.0
+"""How long a cancelled frame may take to end by itself before its pod is told to."""
+_END_SECONDS = 30.0
+
+
+def open_engine(profile: FarmProfile) -> ArgoEngine:
+    """Open the engine of the cluster that the profile names; nothing is sent before the first call."""
+    return ArgoEngine(profile)
+
+
+class ArgoEngine:
+    """Carries plans out on a cluster."""
+
+    def __init__(self, profile: FarmProfile, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._profile = profile
+        self._settings = read_pod_settings(profile)
+        self._sleep = sleep
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """The cluster's API; Kubernetes' library takes half a second to load, so it waits until it is needed."""
+        from .argo_api import Cluster
+
+        return Cluster(read_access(self._profile), self._settings.namespace)
+
+    @cached_property
+    def _shards(self) -> ShardReader:
+        return ShardReader(self.cluster.workflow)
+
+    @cached_property
+    def _explainer(self) -> Explainer:
+        return Explainer(self._profile, self._settings, self.cluster.nodes)
+
+    def check(self) -> tuple[Finding, ...]:
+        """Look whether jobs can run there; a finding for each thing that is wrong."""
+        from .argo_check import check_cluster
+
+        return check_cluster(self._profile, self._settings, lambda: self.cluster)
+
+    def submit(self, plan: RenderPlan) -> None:
+        """Create every Workflow of the plan; after that nothing of ours need run. The same job and revision twice is one job.
+
+        Raises:
+            JobBusyError: Another revision of the job runs.
+            EngineError: The cluster refuses it or is not reachable; calling again goes on.
+        """
+        heads = self._heads(plan.job_id)
+        active = [head for head in heads if not head.completed]
+        if any(head.revision != plan.revision for head in active):
+            raise _busy(plan.job_id)
+        if active:
+            run = max(head.run for head in active)
+        else:
+            run = 1 + max((head.run for head in heads if head.revision == plan.revision), default=-1)
+        manifests = workflows(plan, self._profile, owner=user_name(), run=run, only=plan.wanted)
+        there = {head.name for head in heads}
+        missing = [manifest for manifest in manifests if manifest["metadata"]["name"] not in there]
+        if missing and not active:
+            self._judge(missing[0])
+        for manifest in missing:
+            self._create(manifest)
+        for head in active:
+            self.cluster.patch_workflow(head.name, {"spec": {"suspend": None}})
+
+    def status(self, job_id: str) -> EngineStatus:
+        """Explain a job from its Workflows; what did not change since the last call is not read again."""
+        heads = self._heads(job_id)
+        if not heads:
+            message = "The cluster has no Workflow of this job (any more)."
+            return EngineStatus(running=False, known=False, message=message)
+        rows: dict[str, TaskStatus] = {}
+        running = False
+        for head in heads:
+            shard = self._shards.read(head)
+            running = running or shard.running or self._may_hide_records(shard)
+            for task in shard.tasks:
+                told = dataclasses.replace(
+                    task, message=self._explainer.plain(task.message, waits=task.phase == "waiting")
+                )
+                rows[task.id] = _later(rows.get(task.id), told, head)
+        return EngineStatus(running=running, tasks=_in_order(rows), message=_summary(rows.values()) if running else "")
+
+    def cancel(self, job_id: str) -> None:
+        """Stop the job's Workflows; returns when their pods are gone, or when the cluster has long been told to end them."""
+        active = [head for head in self._heads(job_id) if not head.completed]
+        for head in active:
+            if not head.started:
+                self.cluster.delete_workflow(head.name)
+            else:
+                self.cluster.patch_workflow(head.name, {"spec": {"suspend": True}})
+        if not active:
+            return
+        self._wait_until_still(job_id, _KIND_SECONDS)
+        for head in self._heads(job_id):
+            if not head.completed:
+                self.cluster.patch_workflow(head.name, {"spec": {"suspend": None, "shutdown": "Stop"}})
+        self._wait_until_still(job_id, self._settings.grace_s + _END_SECONDS, ended=True)
+
+    def pause(self, job_id: str) -> None:
+        """Start no more pods; the stop file on the volume ends supervisors between frames."""
+        for head in self._heads(job_id):
+            if not head.completed:
+                self.cluster.patch_workflow(head.name, {"spec": {"suspend": True}})
+
+    def resume(self, job_id: str) -> None:
+        """Go on with the Workflows that are suspended.
+
+        Raises:
+            EngineError: The cluster has none of this job.
+        """
+        active = [head for head in self._heads(job_id) if not head.completed]
+        if not active:
+            raise EngineError(
+                f"The cluster has nothing of job {job_id} to go on with. Start it with: cloud-farm retry {job_id}"
+            )
+        for head in active:
+            self.cluster.patch_workflow(head.name, {"spec": {"suspend": None}})
+
+    def forget(self, job_id: str) -> None:
+        """Delete the job's Workflows.
+
+        Raises:
+            JobBusyError: It still runs.
+        """
+        heads = self._heads(job_id)
+        if any(self._shards.read(head).running for head in heads):
+            raise _busy(job_id)
+        for head in heads:
+            self.cluster.delete_workflow(head.name)
+
+    # -- inner ------------------------------------------------------------------------------------------------------------
+
+    def _may_hide_records(self, shard: Shard) -> bool:
+        """It ended so short a time ago that its last frames may not be seen on the volume yet."""
+        return bool(shard.ended) and self.cluster.now() - shard.ended < self._profile.visibility_s
+
+    def _heads(self, job_id: str) -> Sequence[WorkflowHead]:
+        if not is_job_id(job_id):
+            return ()
+        return self.cluster.heads(job_selector(job_id, instance_id=self._profile.instance_id))
+
+    def _judge(self, manifest: Manifest) -> None:
+        """Have the cluster judge a Workflow before anything is made.
+
+        Raises:
+            EngineError: It refuses it, or would silently keep less than was sent.
+        """
+        try:
+            stored = self.cluster.create_workflow(manifest, dry_run=True)
+        except EngineConflictError:
+            return  # somebody else submits the same; `_create` looks whether it is
+        lost = lost_fields(manifest["spec"], stored["spec"])
+        if lost:
+            raise EngineError(
+                f"The cluster's Argo would drop {', '.join(lost[:3])} of the job without a word: its definition of a Workflow is of another"
+                " version. Set argo_version in the farm's profile to the controller's."
+            )
+
+    def _create(self, manifest: Manifest) -> None:
+        """Create a Workflow; a name that is taken by the very same one is fine: an earlier try made it, or somebody beside us."""
+        for tried in range(_TRIES):
+            try:
+                self.cluster.create_workflow(manifest)
+                return
+            except EngineConflictError:
+                stored = self.cluster.workflow(manifest["metadata"]["name"])
+                if stored is not None and same_workflow(stored, manifest):
+                    return
+                raise
+            except EngineUnreachableError:  # perhaps it was made and only the answer got lost: the name tells
+                if tried == _TRIES - 1:
+                    raise
+                self._sleep(2.0**tried)
+
+    def _wait_until_still(self, job_id: str, seconds: float, *, ended: bool = False) -> None:
+        """Wait until no pod of the job runs, and with `ended` until Argo has closed its books on it."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            heads = self._heads(job_id)
+            if not (any(not head.completed for head in heads) if ended else False) and not self._living_pods(job_id):
+                return
+            self._sleep(_POLL_SECONDS)
+
+    def _living_pods(self, job_id: str) -> bool:
+        over = ("Completed", "Error", "Failed", "Succeeded", "OOMKilled", "DeadlineExceeded", "Evicted")
+        return any(line["status"] not in over for line in self.cluster.pod_lines(f"{JOB}={job_id}"))
+
+
+def _later(before: TaskStatus | None, task: TaskStatus, head: WorkflowHead) -> TaskStatus:
+    """Join what two Workflows say about a task: the later run counts; of several preparations the one that is not done."""
+    if before is None or task.id != PREPARE:
+        return task
+    return before if task.phase == "done" and before.phase != "done" and head.run == 0 else task
+
+
+def _in_order(rows: Mapping[str, TaskStatus]) -> tuple[TaskStatus, ...]:
+    return tuple(sorted(rows.values(), key=lambda task: (task.id != PREPARE, task.id)))
+
+
+def _summary(tasks: Iterable[TaskStatus]) -> str:
+    """Say why nothing starts, where nothing runs: the commonest reason of those that wait."""
+    waiting = [task.message for task in tasks if task.phase == "waiting" and task.message]
+    if not waiting or any(task.phase == "running" for task in tasks):
+        return ""
+    return max(set(waiting), key=waiting.count)
+
+
+def _busy(job_id: str) -> JobBusyError:
+    return JobBusyError(f"Job {job_id} still runs. Wait for it, or stop it first with: cloud-farm cancel {job_id}")

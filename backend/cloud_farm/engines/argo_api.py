@@ -1,0 +1,249 @@
+"""The few calls to a cluster's API that the Argo engine makes. Each failure becomes one of our errors, in words."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from kubernetes.client import ApiClient, ApiException, Configuration
+from kubernetes.config import ConfigException, kube_config, load_incluster_config
+
+from ..errors import ProfileError
+from .argo_access import ClusterAccess
+from .argo_refusals import explain, unreachable
+
+_ARGO = "/apis/argoproj.io/v1alpha1"
+_CONNECT_SECONDS, _READ_SECONDS = 10.0, 120.0
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_PAGE = 500
+
+
+@dataclass(frozen=True)
+class WorkflowHead:
+    """What the list of a job's Workflows tells, without their contents.
+
+    Attributes:
+        version: Changes whenever the Workflow does.
+        phase: Empty until the controller took notice.
+        completed: Nothing of it runs or will run.
+        created: Time as the API writes it.
+    """
+
+    name: str
+    version: str
+    phase: str
+    completed: bool
+    revision: int
+    run: int
+    shard: int
+    created: str
+
+    @property
+    def started(self) -> bool:
+        """Whether it made pods: one that waits for its turn did not."""
+        return self.phase not in ("", "Pending")
+
+
+class Cluster:
+    """A cluster's API, as one user, in one namespace.
+
+    Args:
+        access: The way there.
+        namespace: Empty takes the one of the kubeconfig's context, or of the pod that we run in.
+    """
+
+    def __init__(self, access: ClusterAccess, namespace: str = "") -> None:
+        self._client, own_namespace = _connect(access)
+        self.namespace = namespace or own_namespace or "default"
+        self.server = str(self._client.configuration.host)
+        self._clock_offset = 0.0
+
+    def close(self) -> None:
+        """Let go of connections and of what the client wrote to temporary files."""
+        self._client.close()
+
+    def now(self) -> float:
+        """Seconds since 1970 by the cluster's clock, as its last answer told it."""
+        return time.time() + self._clock_offset
+
+    # -- Workflows ----------------------------------------------------------------------------------------------------
+
+    def create_workflow(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Create a Workflow, or only have the cluster judge it; returns what it stored or would store.
+
+        Raises:
+            EngineConflictError: The name is taken.
+            EngineError: The cluster refuses it.
+        """
+        query = [("fieldValidation", "Strict"), *([("dryRun", "All")] if dry_run else [])]
+        stored: dict[str, Any] = self._call("POST", self._workflows(), query=query, body=manifest)
+        return stored
+
+    def workflow(self, name: str) -> dict[str, Any] | None:
+        """Read a Workflow whole; None if there is none of that name."""
+        found: dict[str, Any] | None = self._call("GET", f"{self._workflows()}/{name}", absent=True)
+        return found
+
+    def heads(self, selector: str) -> tuple[WorkflowHead, ...]:
+        """List Workflows by label, without their contents: some hundred bytes each."""
+        items = self._pages(self._workflows(), selector, accept=_METADATA)
+        return tuple(sorted(map(_head, items), key=lambda head: (head.revision, head.run, head.shard)))
+
+    def patch_workflow(self, name: str, patch: Mapping[str, Any]) -> bool:
+        """Merge a patch into a Workflow; False if there is none of that name."""
+        return self._call("PATCH", f"{self._workflows()}/{name}", body=patch, absent=True) is not None
+
+    def delete_workflow(self, name: str) -> bool:
+        """Delete a Workflow, its pods with it; False if there is none of that name."""
+        body = {"propagationPolicy": "Background"}
+        return self._call("DELETE", f"{self._workflows()}/{name}", body=body, absent=True) is not None
+
+    # -- pods and nodes -------------------------------------------------------------------------------------------------
+
+    def pods(self, selector: str, *, fields: str = "") -> list[dict[str, Any]]:
+        """List pods by label."""
+        return self._pages(f"/api/v1/namespaces/{self.namespace}/pods", selector, fields=fields)
+
+    def pod_lines(self, selector: str) -> list[dict[str, str]]:
+        """List pods as people see them: NAME, READY, STATUS, RESTARTS, AGE, … in lower case; a hundred bytes each."""
+        query = [("labelSelector", selector), ("includeObject", "None")]
+        table = self._call("GET", f"/api/v1/namespaces/{self.namespace}/pods", query=query, accept=_TABLE)
+        names = [str(column["name"]).lower() for column in table["columnDefinitions"]]
+        return [dict(zip(names, map(str, row["cells"]), strict=True)) for row in table.get("rows") or ()]
+
+    def delete_pod(self, name: str, *, uid: str) -> bool:
+        """Forget a pod whose node does not answer any more; only the very one that was seen."""
+        body = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{name}"
+        return self._call("DELETE", path, body=body, absent=True) is not None
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """List the cluster's nodes."""
+        return self._pages("/api/v1/nodes", "")
+
+    # -- what is there ----------------------------------------------------------------------------------------------------
+
+    def exists(self, path: str) -> bool:
+        """Tell whether an object is there, by its path below the namespace: `api/v1 persistentvolumeclaims/farm`."""
+        group, _, name = path.partition(" ")
+        return self._call("GET", f"/{group}/namespaces/{self.namespace}/{name}", absent=True) is not None
+
+    def may(self, verb: str, resource: str, *, group: str = "", subresource: str = "") -> bool:
+        """Ask the cluster whether we have a right in our namespace."""
+        wanted = {
+            "namespace": self.namespace,
+            "verb": verb,
+            "group": group,
+            "resource": resource,
+            "subresource": subresource,
+        }
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": wanted},
+        }
+        answer = self._call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body)
+        return bool(answer["status"]["allowed"])
+
+    # -- inner ------------------------------------------------------------------------------------------------------------
+
+    def _workflows(self) -> str:
+        return f"{_ARGO}/namespaces/{self.namespace}/workflows"
+
+    def _pages(
+        self, path: str, selector: str, *, fields: str = "", accept: str = "application/json"
+    ) -> list[dict[str, Any]]:
+        query = [("labelSelector", selector), ("fieldSelector", fields), ("limit", str(_PAGE))]
+        items: list[dict[str, Any]] = []
+        token = ""
+        while True:
+            page = self._call("GET", path, query=[*query, ("continue", token)], accept=accept)
+            items += page.get("items") or ()
+            token = (page.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return items
+
+    def _call(
+        self, method: str, path: str, *, query: Sequence[tuple[str, str]] = (), body: Any = None,
+        accept: str = "application/json", absent: bool = False,
+    ) -> Any:  # fmt: skip
+        """Call the API and read its JSON; with `absent` a 404 is None."""
+        headers = {"Accept": accept}
+        if body is not None:
+            headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        try:
+            answer = self._client.call_api(
+                path, method, query_params=[(key, value) for key, value in query if value], header_params=headers, body=body,
+                auth_settings=["BearerToken"], _preload_content=False, _return_http_data_only=True,
+                _request_timeout=(_CONNECT_SECONDS, _READ_SECONDS),
+            )  # fmt: skip
+            self._note_time(answer.headers.get("Date", ""))
+            return json.loads(answer.data)
+        except ApiException as error:
+            if absent and error.status == 404:
+                return None
+            raise explain(self.server, self.namespace, method, path, error) from error
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise unreachable(self.server, error) from error
+
+    def _note_time(self, date: str) -> None:
+        try:
+            self._clock_offset = parsedate_to_datetime(date).timestamp() - time.time()
+        except (TypeError, ValueError):
+            return
+
+
+def _connect(access: ClusterAccess) -> tuple[ApiClient, str]:
+    """Make a client; returns it with the namespace that its configuration names."""
+    configuration = Configuration()
+    configuration.retries = False
+    try:
+        if access.server:
+            configuration.host = access.server
+            configuration.ssl_ca_cert = access.ca_file or None
+            configuration.api_key = {"authorization": f"Bearer {access.token}"}
+            return ApiClient(configuration), ""
+        if not access.kubeconfig and not _has_kubeconfig() and _SERVICE_ACCOUNT.is_dir():
+            load_incluster_config(client_configuration=configuration)
+            return ApiClient(configuration), (_SERVICE_ACCOUNT / "namespace").read_text(encoding="ascii").strip()
+        file, context = access.kubeconfig or None, access.context or None
+        kube_config.load_kube_config(file, context, client_configuration=configuration, persist_config=False)
+        return ApiClient(configuration), _namespace_of(file, context)
+    except (ConfigException, OSError, ValueError) as error:
+        raise ProfileError(
+            f"The way to the cluster can't be read: {error}. Name a kubeconfig and context in the farm's profile (kubernetes.kubeconfig,"
+            " kubernetes.context), or server, token and ca_file."
+        ) from error
+
+
+def _has_kubeconfig() -> bool:
+    return bool(os.environ.get("KUBECONFIG")) or (Path.home() / ".kube" / "config").exists()
+
+
+def _namespace_of(file: str | None, context: str | None) -> str:
+    contexts, active = kube_config.list_kube_config_contexts(file)
+    chosen = next((item for item in contexts if item["name"] == context), active)
+    return str(chosen["context"].get("namespace") or "")
+
+
+def _head(item: Mapping[str, Any]) -> WorkflowHead:
+    metadata = item["metadata"]
+    labels = metadata.get("labels") or {}
+    numbers = {key: int(labels.get(f"cloud-farm/{key}") or 0) for key in ("revision", "run", "shard")}
+    return WorkflowHead(
+        name=str(metadata["name"]),
+        version=str(metadata["resourceVersion"]),
+        phase=str(labels.get("workflows.argoproj.io/phase") or ""),
+        completed=labels.get("workflows.argoproj.io/completed") == "true",
+        created=str(metadata.get("creationTimestamp") or ""),
+        **numbers,
+    )

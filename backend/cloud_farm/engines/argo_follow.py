@@ -1,0 +1,117 @@
+"""Reading a job's Workflows again and again: each is read whole only when it changed, and a large one not too often."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ..plan import PREPARE
+from . import TaskStatus
+from .argo_nodes import Unreadable, active_pods, begun_tasks, status_nodes
+
+if TYPE_CHECKING:
+    from .argo_api import WorkflowHead
+
+_BYTES_PER_SECOND = 200_000
+"""What following one Workflow may cost: one of a thousand chunks is read every few seconds, a small one each time."""
+_BYTES_PER_NODE = 900
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What one Workflow says; messages are Argo's own.
+
+    Attributes:
+        running: Something of it runs or will start by itself.
+        tasks: `prepare` and the chunks, begun or not.
+        ended: When it ended, seconds since 1970; 0 before that.
+    """
+
+    running: bool
+    tasks: tuple[TaskStatus, ...]
+    ended: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    version: str
+    at: float
+    size: int
+    shard: Shard
+
+
+class ShardReader:
+    """Reads Workflows for one engine.
+
+    Args:
+        fetch: Reads a Workflow whole by its name; None if it is gone.
+    """
+
+    def __init__(
+        self, fetch: Callable[[str], Mapping[str, Any] | None], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._seen: dict[str, _Seen] = {}
+
+    def read(self, head: WorkflowHead) -> Shard:
+        """Return what a Workflow says now; what did not change is not read again."""
+        seen = self._seen.get(head.name)
+        if seen is None or not self._is_fresh(seen, head):
+            workflow = self._fetch(head.name)
+            if workflow is None:
+                return Shard(False, ())
+            version = str(workflow["metadata"]["resourceVersion"])
+            seen = self._seen[head.name] = _Seen(version, self._clock(), _size(workflow), read_shard(workflow))
+        return seen.shard
+
+    def _is_fresh(self, seen: _Seen, head: WorkflowHead) -> bool:
+        if seen.version == head.version:
+            return True
+        return not head.completed and self._clock() - seen.at < seen.size / _BYTES_PER_SECOND
+
+
+def read_shard(workflow: Mapping[str, Any]) -> Shard:
+    """Return what a Workflow says. Pure."""
+    status, spec = workflow.get("status") or {}, workflow["spec"]
+    ended = _seconds(status.get("finishedAt"))
+    ids = (PREPARE, *chunk_ids(spec))
+    try:
+        nodes = status_nodes(workflow)
+    except Unreadable as problem:
+        message = f"How far it is can't be told: {problem}."
+        return Shard(not ended, tuple(TaskStatus(task, "waiting", message) for task in ids), ended)
+    begun = begun_tasks(nodes)
+    rest = _never_begun(begun.get(PREPARE), over=bool(ended))
+    tasks = tuple(begun.get(task) or TaskStatus(task, *rest) for task in ids)
+    running = not ended and (not spec.get("suspend") or active_pods(nodes.values()) > 0)
+    return Shard(running, tasks, ended)
+
+
+def chunk_ids(spec: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the chunks that a Workflow renders, from its parameters."""
+    for item in (spec.get("arguments") or {}).get("parameters") or ():
+        if item.get("name") == "chunks":
+            return [str(chunk["id"]) for chunk in json.loads(str(item["value"]))]
+    return []
+
+
+def _never_begun(prepare: TaskStatus | None, *, over: bool) -> tuple[str, str]:
+    """Phase and message of chunks that have no node."""
+    if not over:
+        return "waiting", ""
+    return ("failed", prepare.message) if prepare is not None and prepare.phase == "failed" else ("stopped", "")
+
+
+def _size(workflow: Mapping[str, Any]) -> int:
+    status = workflow.get("status") or {}
+    return len(status.get("compressedNodes") or "") or _BYTES_PER_NODE * len(status.get("nodes") or ())
+
+
+def _seconds(text: Any) -> float:
+    """Read a time of the API; 0 for none."""
+    return datetime.fromisoformat(str(text)).timestamp() if text else 0.0

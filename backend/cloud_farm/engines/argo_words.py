@@ -1,0 +1,172 @@
+"""What Argo and Kubernetes say about pods, in plain words with what to do. Pure, but for a look at the nodes where one helps."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ..errors import EngineError
+from ..profile import FarmProfile
+from .argo_nodes import STOPPED
+from .argo_settings import PodSettings
+
+_EXIT = re.compile(r"^(?:main: )?(?:Error|OOMKilled)? ?\(exit code (\d+)\)(?:: )?")
+_NODES_SECONDS = 60.0
+_IMAGE = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
+_CONFIG = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+_STARTING = ("ContainerCreating", "PodInitializing")
+
+
+class NodeCount(NamedTuple):
+    """How many nodes a farm has for renders.
+
+    Attributes:
+        all: Nodes of the cluster.
+        labelled: Of these, with the labels that the profile wants.
+        ready: Of these, that take pods now.
+        gpus: GPUs of these.
+    """
+
+    all: int
+    labelled: int
+    ready: int
+    gpus: int
+
+
+class Explainer:
+    """Explains messages of one farm.
+
+    Args:
+        nodes: Lists the cluster's nodes; may refuse.
+    """
+
+    def __init__(
+        self, profile: FarmProfile, settings: PodSettings, nodes: Callable[[], Sequence[Mapping[str, Any]]]
+    ) -> None:
+        self._profile = profile
+        self._settings = settings
+        self._nodes = nodes
+        self._counted: tuple[float, NodeCount | None] = (-_NODES_SECONDS, None)
+
+    def plain(self, message: str, *, waits: bool = False) -> str:
+        """Say what a message of Argo means.
+
+        Args:
+            waits: The pod waits for something; otherwise the message is about an attempt's end.
+        """
+        if not message:
+            return ""
+        if STOPPED in message:
+            return "It was asked to stop."
+        return self._waiting(message) if waits else self._ended(message)
+
+    def _waiting(self, message: str) -> str:
+        if message.startswith(_STARTING):
+            return ""
+        if message.startswith("Unschedulable"):
+            return self._unschedulable(message)
+        if message.startswith(_IMAGE):
+            return (
+                f"The image can't be pulled ({_tail(message)}). Is its name in the farm's profile (images) right, and does the cluster"
+                " have the registry's login (kubernetes.image_pull_secrets)?"
+            )
+        if message.startswith(_CONFIG):
+            return f"The container can't be made: {_tail(message)}"
+        if "exceeded quota" in message:
+            return f"The namespace's quota is used up; it starts when something else ends ({_tail(message)})."
+        return message
+
+    def _unschedulable(self, message: str) -> str:
+        if "persistentvolumeclaim" in message:
+            return (
+                f"The cluster has no volume claim '{self._profile.volume.claim}' in this namespace, or it is not bound. Is volume.claim in the"
+                " farm's profile right?"
+            )
+        count = self._count()
+        if "didn't match" in message:
+            return self._no_such_node(count)
+        if "untolerated taint" in message:
+            taints = ", ".join(sorted(set(re.findall(r"untolerated taint \{([^}]*)\}", message))))
+            if "Insufficient" not in message:
+                return f"The nodes that would fit are kept for others (taint {taints}). Add a toleration to gpu.tolerations in the farm's profile."
+        scarce = sorted(set(re.findall(r"Insufficient ([\w./-]*\w)", message)))
+        if scarce:
+            have = f" ({count.gpus} on {count.ready} nodes)" if count and self._profile.gpu.resource in scarce else ""
+            return f"It waits for free {' and '.join(scarce)}{have}; it starts when something else ends."
+        return f"No node takes it: {_tail(message)}"
+
+    def _no_such_node(self, count: NodeCount | None) -> str:
+        wanted = (
+            ", ".join(f"{key} = {' or '.join(map(str, values))}" for key, values in self._labels().items())
+            or "no label"
+        )
+        if count is None:
+            return f"No free node has the label {wanted}. Check gpu in the farm's profile with: kubectl get nodes --show-labels"
+        if not count.labelled:
+            return f"None of the cluster's {count.all} nodes has the label {wanted}. Check gpu in the farm's profile."
+        if not count.ready:
+            return (
+                f"{count.labelled} of the cluster's {count.all} nodes have the label {wanted}, but none takes pods now."
+            )
+        return f"{count.ready} of the cluster's {count.all} nodes have the label {wanted} and take pods, but none has room now."
+
+    def _labels(self) -> dict[str, Sequence[Any]]:
+        gpu = self._profile.gpu
+        return {**({gpu.model_label: gpu.models} if gpu.models else {}), **gpu.node_labels}
+
+    def _count(self) -> NodeCount | None:
+        """Count the farm's nodes, once a minute; None where we may not look."""
+        at, count = self._counted
+        if time.monotonic() - at > _NODES_SECONDS:
+            try:
+                count = count_nodes(self._nodes(), self._labels(), self._profile.gpu.resource)
+            except EngineError:
+                count = None
+            self._counted = (time.monotonic(), count)
+        return count
+
+    def _ended(self, message: str) -> str:
+        match = _EXIT.match(message)
+        code, rest = (int(match[1]), message[match.end() :].strip()) if match else (None, message)
+        if "OOMKilled" in message:
+            return (
+                f"It needed more than the {self._settings.memory} of memory that a pod has (OOMKilled). Raise kubernetes.memory in the farm's"
+                " profile, or make the scene smaller."
+            )
+        if rest.startswith("pod deleted"):
+            return "Its pod was deleted: its node was drained or taken back."
+        if "DeadlineExceeded" in message or "longer than the specified deadline" in message:
+            return f"It took longer than one attempt may ({self._settings.deadline_s} s, kubernetes.deadline_s in the farm's profile)."
+        if "was low on resource" in message or message.startswith("Evicted"):
+            return f"Its node ran short and put it out: {_tail(message)}"
+        if "pulling" in message.lower() or any(word in message for word in _IMAGE):
+            return self._waiting(next(word for word in (*_IMAGE, message) if word in message) + f": {message}")
+        if code is not None and not rest:
+            return f"It ended with exit code {code}."
+        return rest
+
+
+def count_nodes(nodes: Sequence[Mapping[str, Any]], labels: Mapping[str, Sequence[Any]], resource: str) -> NodeCount:
+    """Count the nodes that have all of the labels, each in one of its values. Pure."""
+    labelled = [node for node in nodes if _has(node["metadata"].get("labels") or {}, labels)]
+    ready = [node for node in labelled if _takes_pods(node)]
+    gpus = sum(int((node["status"].get("allocatable") or {}).get(resource) or 0) for node in ready)
+    return NodeCount(len(nodes), len(labelled), len(ready), gpus)
+
+
+def _has(own: Mapping[str, Any], wanted: Mapping[str, Sequence[Any]]) -> bool:
+    return all(own.get(key) in values for key, values in wanted.items())
+
+
+def _takes_pods(node: Mapping[str, Any]) -> bool:
+    conditions = node["status"].get("conditions") or ()
+    ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+    return ready and not (node.get("spec") or {}).get("unschedulable")
+
+
+def _tail(message: str) -> str:
+    """What stands after the reason's name, without its last stop."""
+    head, colon, tail = message.partition(": ")
+    return (tail if colon else head).strip().rstrip(".")

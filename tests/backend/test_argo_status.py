@@ -1,0 +1,178 @@
+"""What a Workflow's status says about its tasks, and how often it is read."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import zstandard
+from cloud_farm.engines import TaskStatus
+from cloud_farm.engines.argo_api import WorkflowHead
+from cloud_farm.engines.argo_follow import Shard, ShardReader, read_shard
+from cloud_farm.engines.argo_nodes import Unreadable, status_nodes
+
+ENDED = "2026-11-23T10:00:00Z"
+
+
+def node(name: str, kind: str, phase: str, *, template: str = "render", **more: Any) -> dict[str, Any]:
+    return {"name": name, "type": kind, "phase": phase, "templateName": template, **more}
+
+
+def chunk(chunk_id: str, phase: str, *attempts: tuple[str, str]) -> dict[str, dict[str, Any]]:
+    """A chunk with (phase, message) of its attempts."""
+    parameters = {"parameters": [{"name": "id", "value": chunk_id}, {"name": "frames", "value": "1-5"}]}
+    pods = {
+        f"{chunk_id}-{number}": node(
+            f"w[1].render(0:id:{chunk_id})({number})", "Pod", state, message=message, inputs=parameters, nodeFlag={"retried": True}
+        )
+        for number, (state, message) in enumerate(attempts)
+    }  # fmt: skip
+    above = node(f"w[1].render(0:id:{chunk_id})", "Retry", phase, children=list(pods), inputs=parameters)
+    return {chunk_id: above, **pods}
+
+
+def workflow(
+    nodes: dict[str, Any] | None = None, *, chunks: tuple[str, ...] = ("r1c00001",), version: str = "1", **status: Any
+) -> dict[str, Any]:
+    items = json.dumps([{"id": item, "frames": "1-5"} for item in chunks])
+    return {
+        "metadata": {"name": "w", "resourceVersion": version},
+        "spec": {"arguments": {"parameters": [{"name": "chunks", "value": items}]}},
+        "status": {"nodes": nodes or {}, **status},
+    }
+
+
+def task(shard: Shard, task_id: str = "r1c00001") -> TaskStatus:
+    return next(item for item in shard.tasks if item.id == task_id)
+
+
+@pytest.mark.parametrize(
+    ("phase", "attempts", "expected"),
+    [
+        ("Running", [("Pending", "Unschedulable: 0/3 nodes")], ("waiting", "Unschedulable: 0/3 nodes", 1)),
+        ("Running", [("Running", "")], ("running", "", 1)),
+        ("Running", [("Failed", "Error (exit code 12): frame 2")], ("backing_off", "Error (exit code 12): frame 2", 1)),
+        ("Running", [("Failed", "first"), ("Running", "")], ("running", "", 2)),
+        ("Failed", [("Failed", "first"), ("Failed", "second")], ("failed", "second", 2)),
+        ("Error", [("Error", "pod deleted")], ("failed", "pod deleted", 1)),
+        ("Succeeded", [("Failed", "first"), ("Succeeded", "")], ("done", "", 2)),
+        ("Failed", [("Failed", "workflow shutdown with strategy:  Stop")], ("stopped", "workflow shutdown with strategy:  Stop", 1)),
+    ],
+)  # fmt: skip
+def test_a_chunk_is_what_its_attempts_say(
+    phase: str, attempts: list[tuple[str, str]], expected: tuple[str, str, int]
+) -> None:
+    found = task(read_shard(workflow(chunk("r1c00001", phase, *attempts))))
+    assert (found.phase, found.message, found.attempts) == expected
+
+
+def test_chunks_that_wait_for_a_place_are_there_too() -> None:
+    shard = read_shard(workflow(chunk("r1c00001", "Running", ("Running", "")), chunks=("r1c00001", "r1c00002")))
+    assert [(item.id, item.phase) for item in shard.tasks] == [
+        ("prepare", "waiting"),
+        ("r1c00001", "running"),
+        ("r1c00002", "waiting"),
+    ]
+    assert shard.running
+
+
+def test_chunks_share_the_fate_of_a_scene_that_can_not_be_prepared() -> None:
+    prepare = {"p": node("w[0].prepare", "Pod", "Failed", template="prepare", message="shot.blend is missing")}
+    shard = read_shard(workflow(prepare, finishedAt=ENDED))
+    assert {(item.phase, item.message) for item in shard.tasks} == {("failed", "shot.blend is missing")}
+    assert not shard.running
+
+
+def test_what_was_stopped_before_it_began_is_stopped() -> None:
+    assert task(read_shard(workflow(finishedAt=ENDED))).phase == "stopped"
+
+
+def test_a_suspended_workflow_runs_until_its_pods_are_over() -> None:
+    found = workflow(chunk("r1c00001", "Running", ("Running", "")))
+    found["spec"]["suspend"] = True
+    assert read_shard(found).running
+    found["status"]["nodes"] = chunk("r1c00001", "Running", ("Failed", "Error (exit code 143)"))
+    assert not read_shard(found).running
+
+
+def test_the_end_is_told_by_the_clock_of_the_cluster() -> None:
+    assert read_shard(workflow(finishedAt=ENDED)).ended == datetime(2026, 11, 23, 10, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor().compress], ids=["gzip", "zstd"])
+def test_packed_nodes_are_unpacked(pack: Any) -> None:
+    nodes = chunk("r1c00001", "Succeeded", ("Succeeded", ""))
+    packed = base64.b64encode(pack(json.dumps(nodes).encode())).decode()
+    assert status_nodes(workflow(compressedNodes=packed)) == nodes
+
+
+@pytest.mark.parametrize(
+    "status",
+    [{"offloadNodeStatusVersion": "fnv:1"}, {"compressedNodes": base64.b64encode(b"brotli?").decode()}],
+    ids=["in a database", "unknown packing"],
+)
+def test_what_can_not_be_unpacked_is_said_and_the_job_still_runs(status: dict[str, Any]) -> None:
+    found = workflow(**status)
+    with pytest.raises(Unreadable):
+        status_nodes(found)
+    shard = read_shard(found)
+    assert shard.running
+    assert "can't be told" in task(shard).message
+
+
+# -- how often ----------------------------------------------------------------------------------------------------------
+
+
+class Api:
+    """Counts how often a Workflow is read."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, Any] | None = workflow()
+        self.reads = 0
+        self.time = 0.0
+        self.reader = ShardReader(self._fetch, clock=lambda: self.time)
+
+    def _fetch(self, _name: str) -> dict[str, Any] | None:
+        self.reads += 1
+        return self.stored
+
+    def read(self, version: str, *, completed: bool = False) -> Shard:
+        if self.stored is not None:
+            self.stored["metadata"]["resourceVersion"] = version
+        return self.reader.read(WorkflowHead("w", version, "Running", completed, 1, 0, 1, ""))
+
+
+def test_what_did_not_change_is_read_once() -> None:
+    api = Api()
+    for _ in range(5):
+        api.read("1")
+    assert api.reads == 1
+    api.read("2")
+    assert api.reads == 2
+
+
+def test_a_large_one_is_read_less_often_but_its_end_at_once() -> None:
+    api = Api()
+    api.stored = workflow(
+        compressedNodes=base64.b64encode(gzip.compress(json.dumps({"x" * 1_000: {}}).encode())).decode()
+    )
+    api.stored["status"]["compressedNodes"] += "=" * 400_000  # two seconds' worth
+    api.read("1")
+    api.time = 1.0
+    api.read("2")
+    assert api.reads == 1
+    api.time = 2.5
+    api.read("3")
+    assert api.reads == 2
+    api.read("4", completed=True)
+    assert api.reads == 3
+
+
+def test_one_that_is_gone_runs_no_more() -> None:
+    api = Api()
+    api.stored = None
+    assert api.read("1") == Shard(False, ())

@@ -1,0 +1,114 @@
+"""What people read when a pod does not start, or ended: plain words with what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from cloud_farm.engines.argo_settings import PodSettings
+from cloud_farm.engines.argo_words import Explainer, NodeCount, count_nodes
+from cloud_farm.errors import EngineForbiddenError
+from cloud_farm.profile import FarmProfile, Gpu, Volume
+
+LABEL = "gpu.nvidia.com/model"
+
+
+def node(
+    *, model: str = "Quadro_RTX_4000", ready: bool = True, cordoned: bool = False, gpus: str = "8"
+) -> dict[str, Any]:
+    return {
+        "metadata": {"labels": {LABEL: model}},
+        "spec": {"unschedulable": True} if cordoned else {},
+        "status": {
+            "conditions": [{"type": "Ready", "status": "True" if ready else "Unknown"}],
+            "allocatable": {"nvidia.com/gpu": gpus},
+        },
+    }
+
+
+def explainer(*nodes: dict[str, Any], allowed: bool = True) -> Explainer:
+    profile = FarmProfile("farm", gpu=Gpu(node_labels={LABEL: ["Quadro_RTX_4000"]}), volume=Volume(claim="shared-data"))
+
+    def listed() -> list[dict[str, Any]]:
+        if not allowed:
+            raise EngineForbiddenError("no")
+        return list(nodes)
+
+    return Explainer(profile, PodSettings(memory="8Gi"), listed)
+
+
+NO_MATCH = (
+    "Unschedulable: 0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector. preemption: 0/3 …"
+)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        ([node(model="A40"), node(model="A40")], f"None of the cluster's 2 nodes has the label {LABEL} = Quadro_RTX_4000."),
+        ([node(ready=False), node(model="A40")], "1 of the cluster's 2 nodes have the label"),
+        ([node(cordoned=True)], "but none takes pods now"),
+    ],
+)  # fmt: skip
+def test_a_label_that_no_node_has_is_named_and_nodes_are_counted(nodes: list[dict[str, Any]], said: str) -> None:
+    assert said in explainer(*nodes).plain(NO_MATCH, waits=True)
+
+
+def test_who_may_not_look_at_nodes_is_told_where_to_look() -> None:
+    assert "kubectl get nodes --show-labels" in explainer(allowed=False).plain(NO_MATCH, waits=True)
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", "waits for free nvidia.com/gpu (16 on 2 nodes)"),
+        ("Unschedulable: 0/1 nodes are available: 1 node(s) had untolerated taint {is_cpu_compute: true}.", "taint is_cpu_compute: true"),
+        ('Unschedulable: persistentvolumeclaim "shared-data" not found', "no volume claim 'shared-data'"),
+        ("ImagePullBackOff: Back-off pulling image x", "kubernetes.image_pull_secrets"),
+        ('CreateContainerConfigError: secret "x" not found', 'can\'t be made: secret "x" not found'),
+        ('pods "x" is forbidden: exceeded quota: gpus, used: 4', "quota is used up"),
+        ("ContainerCreating", ""),
+        ("PodInitializing", ""),
+    ],
+)  # fmt: skip
+def test_what_a_pod_waits_for(message: str, said: str) -> None:
+    found = explainer(node(), node()).plain(message, waits=True)
+    assert said in found
+    assert bool(found) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("OOMKilled (exit code 137)", "more than the 8Gi of memory"),
+        ("Error (exit code 12): r1c00001.0badcafe: frame 2 failed", "r1c00001.0badcafe: frame 2 failed"),
+        ("main: Error (exit code 12): frame 2 failed", "frame 2 failed"),
+        ("Error (exit code 10)", "It ended with exit code 10."),
+        ("pod deleted", "drained or taken back"),
+        ("Pod was active on the node longer than the specified deadline", "kubernetes.deadline_s"),
+        ("The node was low on resource: ephemeral-storage.", "ran short"),
+        ("workflow shutdown with strategy:  Stop", "It was asked to stop."),
+        ("", ""),
+    ],
+)
+def test_how_an_attempt_ended(message: str, said: str) -> None:
+    assert explainer().plain(message).startswith(said) or said in explainer().plain(message)
+
+
+def test_nodes_are_counted_once_a_minute() -> None:
+    asked = []
+
+    def listed() -> list[dict[str, Any]]:
+        asked.append(1)
+        return [node()]
+
+    told = Explainer(FarmProfile("farm"), PodSettings(), listed)
+    for _ in range(3):
+        told.plain(NO_MATCH, waits=True)
+    assert len(asked) == 1
+
+
+def test_a_node_counts_with_all_labels_only() -> None:
+    nodes = [node(), node(gpus="4"), node(model="A40"), node(ready=False)]
+    assert count_nodes(nodes, {LABEL: ["Quadro_RTX_4000"]}, "nvidia.com/gpu") == NodeCount(4, 3, 2, 12)
+    assert count_nodes(nodes, {LABEL: ["Quadro_RTX_4000"], "zone": ["a"]}, "nvidia.com/gpu") == NodeCount(4, 0, 0, 0)
