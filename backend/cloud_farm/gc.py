@@ -122,18 +122,25 @@ class GcPlan:
         return not (self.restore or self.assets or self.unfinished or self.emptied)
 
 
-def plan_gc(survey: Survey, *, trash_days: int = TRASH_DAYS, grace_seconds: float = DAY_SECONDS) -> GcPlan:
+def plan_gc(
+    survey: Survey,
+    *,
+    trash_days: int = TRASH_DAYS,
+    asset_grace: float = DAY_SECONDS,
+    upload_grace: float = DAY_SECONDS,
+) -> GcPlan:
     """Plan a clean-up.
 
     Args:
         trash_days: How many days things stay in the trash.
-        grace_seconds: How long a thing stays that nobody needs.
+        asset_grace: Seconds that an asset stays after it came although no job needs it.
+        upload_grace: Seconds after the last change of something unfinished until surely nobody is at it any more.
     """
     needed = frozenset[str]().union(*(claim.assets for claim in survey.claims))
     problems = tuple(claim.problem for claim in survey.claims if claim.problem)
     unfinished, assets, foreign = _sorted_out(survey.assets)
-    old = [item for item in assets if survey.now - item.mtime >= grace_seconds]
-    stale = [item for item in (*unfinished, *survey.leftovers) if survey.now - item.mtime >= grace_seconds]
+    old = [item for item in assets if survey.now - item.mtime >= asset_grace]
+    stale = [item for item in (*unfinished, *survey.leftovers) if survey.now - item.mtime >= upload_grace]
     if problems:
         # A job that nobody understands may need any of them, an upload of it may go on, and the trash may hold what it needs.
         old, stale = [], [item for item in survey.leftovers if item in stale]
@@ -143,7 +150,7 @@ def plan_gc(survey: Survey, *, trash_days: int = TRASH_DAYS, grace_seconds: floa
         assets=tuple(item for item in old if item.path.name not in needed),
         unfinished=tuple(stale),
         emptied=tuple(entry for entry in due if not (problems and entry.assets)),
-        young=sum(1 for item in assets if item.path.name not in needed and survey.now - item.mtime < grace_seconds),
+        young=sum(1 for item in assets if item.path.name not in needed and survey.now - item.mtime < asset_grace),
         foreign=(*foreign, *(entry.item.path for entry in survey.trash if not _is_ours(entry.name))),
         problems=problems,
     )

@@ -8,24 +8,32 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import random
 import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 from cloud_farm.collector import Collected, Collector
 from cloud_farm.events import CancelToken, Event
 from cloud_farm.gc import GcPlan, plan_gc
-from cloud_farm.layout import ASSETS, TRASH, JobLayout, asset
+from cloud_farm.layout import ASSETS, JOBS, TRASH, JobLayout, asset
 from cloud_farm.profile import FarmProfile
+from cloud_farm.sending import send
 from cloud_farm.stores import Store, open_store
 
+from ..backend.prepared_jobs import prepare
 from .subjects import StoreSubject
 
 JOB = "shot-20261123-abc123"
 _SPAWN = multiprocessing.get_context("spawn")
 CONTENTS = [f"asset {number}".encode() for number in range(8)]
+SHARED = [f"shared {number}".encode() for number in range(16)]
+SUBMIT_SECONDS, SEEN_SECONDS = 4.0, 30.0
 
 
 @pytest.fixture
@@ -62,11 +70,11 @@ def collector_of(store: Store, *, over: bool = False) -> Collector:
 
 def clean_up(store: Store, *, over: bool = False, **more: Any) -> Collected:
     collector = collector_of(store, over=over)
-    return collector.collect(plan_gc(collector.survey(), grace_seconds=0.0), **more)
+    return collector.collect(plan_gc(collector.survey(), asset_grace=0.0, upload_grace=0.0), **more)
 
 
 def plan_of(store: Store) -> GcPlan:
-    return plan_gc(collector_of(store).survey(), grace_seconds=0.0)
+    return plan_gc(collector_of(store).survey(), asset_grace=0.0, upload_grace=0.0)
 
 
 # -- alone --------------------------------------------------------------------------------------------------------------
@@ -140,7 +148,7 @@ def test_old_trash_is_deleted_and_nothing_else(store: Store) -> None:
 def test_a_job_that_comes_after_the_plan_keeps_its_assets(store: Store) -> None:
     put_assets(store, *CONTENTS)
     collector = collector_of(store)
-    plan = plan_gc(collector.survey(), grace_seconds=0.0)
+    plan = plan_gc(collector.survey(), asset_grace=0.0)
     put_job(store, *CONTENTS[:3])
     done = collector.collect(plan)
     assert {item.path.name for item in done.assets} == hashes(*CONTENTS[3:])
@@ -216,3 +224,86 @@ def test_what_a_killed_clean_up_took_from_a_job_the_next_one_brings_back(store_s
     assert clean_up(store).restored == 5
     assert assets_of(store) == hashes(*CONTENTS)
     assert plan_of(store).is_empty
+
+
+# -- everybody at once --------------------------------------------------------------------------------------------------
+
+
+def _collect_for_ever(profile: FarmProfile, seed: int, pipe: Connection) -> None:
+    """Clean up again and again, and fall asleep between looking for jobs and moving assets.
+
+    Unfinished things keep their day: else what is just being sent would go from under it.
+    """
+    store = open_store(profile)
+    chance = random.Random(seed)
+    taken = 0
+
+    def sleep(_event: Event) -> None:
+        time.sleep(chance.uniform(0.0, 0.8))
+
+    pipe.send("ready")
+    while not pipe.poll():
+        collector = collector_of(store)
+        taken += len(collector.collect(plan_gc(collector.survey(), asset_grace=0.0), on_event=sleep).assets)
+    pipe.send(taken)
+
+
+def _submit_many(profile: FarmProfile, folder: Path, seed: int, pipe: Connection) -> None:
+    """Submit jobs that share their files with those of others; most are deleted, so that their files are garbage."""
+    store = open_store(profile)
+    chance = random.Random(seed)
+    standing: list[tuple[str, list[bytes]]] = []
+    end = time.monotonic() + SUBMIT_SECONDS
+    while not standing or time.monotonic() < end:
+        chosen = chance.sample(SHARED, 4)
+        ready = prepare(folder / uuid.uuid4().hex, {f"{n}.png": data for n, data in enumerate(chosen)})
+        send(ready, store)
+        wait_until_complete(store, chosen)
+        standing.append((ready.plan.job_id, chosen))
+        if len(standing) > 1:
+            job_id, _ = standing.pop(0)
+            store.trash(JobLayout(job_id).folder, job_id=job_id)
+    pipe.send(standing)
+
+
+def wait_until_complete(store: Store, contents: list[bytes]) -> None:
+    """What a clean-up took at the last moment it brings back at once."""
+    deadline = time.monotonic() + SEEN_SECONDS
+    while not hashes(*contents) <= assets_of(store):
+        assert time.monotonic() < deadline, "a job lacks a file"
+        time.sleep(0.02)
+
+
+@contextmanager
+def running(target: Callable[..., None], *args: Any) -> Iterator[Connection]:
+    """Run a function in a process of its own for the time of the block."""
+    ours, theirs = _SPAWN.Pipe()
+    process = _SPAWN.Process(target=target, args=(*args, theirs))
+    process.start()
+    theirs.close()  # so that its death ends our reading
+    try:
+        yield ours
+        process.join(SEEN_SECONDS)
+    finally:
+        process.kill()
+
+
+def test_no_submitted_job_lacks_a_file_beside_two_clean_ups(store_subject: StoreSubject, tmp_path: Path) -> None:
+    profile = store_subject.profiles[0]
+    with running(_collect_for_ever, profile, 3) as one, running(_collect_for_ever, profile, 4) as other:
+        assert one.recv() == other.recv() == "ready"
+        with (
+            running(_submit_many, profile, tmp_path, 1) as first,
+            running(_submit_many, profile, tmp_path, 2) as second,
+        ):
+            standing = [*first.recv(), *second.recv()]
+        for pipe in (one, other):
+            pipe.send("end")
+        taken = one.recv() + other.recv()
+    store = store_subject.open()
+    needed = {content for _, contents in standing for content in contents}
+    assert len(standing) == 2
+    assert taken >= 5, "nobody was in anybody's way"
+    assert hashes(*needed) <= assets_of(store)
+    assert all(store.read(asset(sha256(content))) == content for content in needed)
+    assert {entry.name for entry in store.list(JOBS)} == {job_id for job_id, _ in standing}
