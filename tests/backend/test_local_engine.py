@@ -117,7 +117,10 @@ def test_higher_priority_goes_first_even_where_another_has_the_turn(tmp_path: Pa
     first = urgent.take()
     assert first is not None
     first.release()
+    assert usual.take() is None, "the urgent one may want another"
+    urgent.leave()
     assert usual.take() is not None
+    usual.leave()
     assert not list(tmp_path.glob("wish*"))
 
 

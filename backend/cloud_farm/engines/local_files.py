@@ -145,7 +145,8 @@ class Slots:
     """The places of this computer: every running task of every job holds one.
 
     Who wants one takes the turn first, and lets go of it once it has one: a job that gives a place back stands behind those
-    that wait, so that two jobs at once both get on. A job lets those of higher priority that wait go first.
+    that wait, so that two jobs at once both get on. A job lets those of higher priority that wait go first, until they
+    `leave`.
     """
 
     def __init__(self, folder: Path, count: int, *, owner: str = "", priority: int = 50) -> None:
@@ -171,12 +172,12 @@ class Slots:
         for number in range(self._count):
             slot = FileLock(self._folder / f"{number}.lock")
             if slot.acquire():
-                self.leave()
+                self._leave_turn()  # the wish stays: between two takes nobody of lower priority slips in
                 return slot
         return None
 
     def leave(self) -> None:
-        """Want no place any more: give the turn to others."""
+        """Want no more places for now: give way to others."""
         self._leave_turn()
         if self._has_wish:
             self._wish.release()
