@@ -7,7 +7,6 @@ The first step of a submission is always Blender reading the scene; the time wit
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from cloud_farm.blender import find_blender, probe
 from cloud_farm.events import Event, Stage
 from cloud_farm.sending import send
 from cloud_farm.submission import prepared
-from store_bench import Bench, Line, bench, random_file
+from store_bench import Bench, Line, arguments, bench, random_file
 
 _BUILD = """
 import bpy, sys
@@ -85,14 +84,9 @@ def submit(made: Bench, line: Line, scene: Path, title: str) -> None:
 
 def main() -> None:
     """Print a line for each submission."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--textures", type=int, default=2000)
-    parser.add_argument("--mib", type=int, default=1024)
-    parser.add_argument("--latency-ms", type=float, default=0.0, help="of a round trip")
-    parser.add_argument("--folder", type=Path, help="on which disk (default: the system's folder for temporary files)")
-    options = parser.parse_args()
+    options = arguments(textures=2000, mib=1024, latency_ms=0)
     with bench(options.folder) as made:
-        print(f"Blender {probe(find_blender()).version}, {options.latency_ms:g} ms")
+        print(f"Blender {probe(find_blender()).version}, {options.latency_ms} ms of a round trip")
         scene = build(made.folder / "project", options.textures, options.mib)
         time.sleep(2.5)  # a file that has just been written is not remembered
         with made.line(latency_s=options.latency_ms / 2000) as line:

@@ -10,7 +10,6 @@ is as fast as curl, more is faster.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from cloud_farm.stores import Store
-from store_bench import HASHERS, Bench, bench, curl, random_file, seconds, settle, sha256
+from store_bench import HASHERS, Bench, arguments, bench, curl, random_file, seconds, settle, sha256
 
 _GBIT = 125e6
 _MIB = 1 << 20
@@ -124,12 +123,7 @@ def memory_of_upload(made: Bench, source: Path) -> int:
 
 def main() -> None:
     """Print a row for each way and line."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--mib", type=int, default=1024)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--memory-mib", type=int, default=4096)
-    parser.add_argument("--folder", type=Path, help="on which disk (default: the system's folder for temporary files)")
-    options = parser.parse_args()
+    options = arguments(mib=1024, runs=3, memory_mib=4096)
     with bench(options.folder) as made:
         source = random_file(made.folder / "source.bin", options.mib * _MIB)
         compare_uploads(made, source, made.server.url, options.runs).print("upload, loopback", options.mib)

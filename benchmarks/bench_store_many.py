@@ -8,7 +8,6 @@ A long job: what one more refresh costs when all of its frames are finished and 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -22,7 +21,7 @@ from cloud_farm.assets import Asset
 from cloud_farm.delivery import Delivery
 from cloud_farm.layout import JobLayout
 from cloud_farm.tracking import JobTracker
-from store_bench import Bench, bench, seconds, settle
+from store_bench import Bench, arguments, bench, seconds, settle
 
 _SIZE = 4096
 _PARALLEL_CURLS = (4, 8, 16, 32)
@@ -132,11 +131,7 @@ def compare_refresh(made: Bench, frames: int) -> None:
 
 def main() -> None:
     """Print a line for each."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--files", type=int, default=10_000)
-    parser.add_argument("--frames", type=int, default=10_000)
-    parser.add_argument("--folder", type=Path, help="on which disk (default: the system's folder for temporary files)")
-    options = parser.parse_args()
+    options = arguments(files=10_000, frames=10_000)
     with bench(options.folder) as made:
         compare_small_files(made, options.files)
         compare_refresh(made, options.frames)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib.metadata
 import multiprocessing
@@ -153,6 +154,15 @@ def random_file(path: Path, size: int) -> Path:
 def settle() -> None:
     """Let the disk finish what the run before left, so that the next one does not pay for it."""
     os.sync()
+
+
+def arguments(**numbers: int) -> argparse.Namespace:
+    """Read the command line: numbers with their defaults, and on which disk to work."""
+    parser = argparse.ArgumentParser()
+    for name, default in numbers.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
+    parser.add_argument("--folder", type=Path, help="on which disk (default: the system's folder for temporary files)")
+    return parser.parse_args()
 
 
 @contextlib.contextmanager

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import click
 
-from .cli_common import front_options, get_farm, interruptible, is_terminal, print_json
+from .cli_common import front_options, get_farm, interruptible, print_json, steps_view
 from .cli_store_text import (
     check_lines,
     done_lines,
@@ -23,10 +23,11 @@ from .cli_store_text import (
     usage_table,
     verdict_line,
 )
-from .cli_text import echo_lines, size, wrapped
+from .cli_text import echo_lines, wrapped
 from .errors import Cancelled, UsageError
-from .events import Listener, ignore
+from .events import ignore
 from .json_data import to_json
+from .units import size
 
 if TYPE_CHECKING:
     from .stores import Store, StoreEntry
@@ -135,7 +136,7 @@ def gc(farm: str | None, json: bool, trash_days: int, yes: bool) -> int:
 
     collector = collector_of(get_farm(farm))
     with interruptible() as token:
-        with _steps(as_json=json) as listen:
+        with nullcontext(ignore) if json else steps_view(as_json=False) as listen:
             plan = plan_gc(collector.survey(), trash_days=trash_days)
             done = collector.collect(plan, on_event=listen, cancel=token) if yes else None
         if json:
@@ -177,15 +178,6 @@ def _folder(opened: Store, place: PurePosixPath) -> PurePosixPath:
     if place != PurePosixPath() and (found is None or not found.is_dir):
         raise UsageError(f"The farm's volume has no folder {place}. Look around with: cloud-farm store ls")
     return place
-
-
-def _steps(*, as_json: bool) -> AbstractContextManager[Listener]:
-    """Show what is going on where somebody watches."""
-    if as_json or not is_terminal():
-        return nullcontext(ignore)
-    from .cli_view import StepView
-
-    return StepView()
 
 
 def _width() -> int:

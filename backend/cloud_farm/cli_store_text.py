@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from .cli_text import Line, Span, clean, columns, size, wrapped
+from .cli_text import Line, Span, clean, columns, wrapped
 from .events import counted
+from .units import size
 
 if TYPE_CHECKING:
     from .collector import Collected

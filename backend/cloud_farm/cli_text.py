@@ -12,8 +12,6 @@ from typing import IO, Any, NamedTuple
 
 import click
 
-from .units import size as size  # the commands take it from here
-
 STYLES: Mapping[str, Mapping[str, Any]] = {
     "title": {"bold": True},
     "dim": {"dim": True},

@@ -11,8 +11,9 @@ import click
 
 from .cli_common import plain_event, print_json
 from .cli_picture import Canvas, Picture
-from .cli_text import STYLES, Line, Span, clean, clock, fit, glyphs_for, size, wrapped
+from .cli_text import STYLES, Line, Span, clean, clock, fit, glyphs_for, wrapped
 from .events import Event, Stage, Transfer
+from .units import size
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from .errors import NotFoundError, StoreError, StoreUnreachableError, UsageError
 from .events import CancelToken, Listener, Stage, ignore
 from .gc import Claim, GcPlan, Item, Survey, TrashEntry, claim_of, trashed_asset
-from .layout import ASSETS, JOBS, TRASH, JobLayout, asset
+from .layout import ASSETS, JOBS, PART, TRASH, JobLayout, asset
 from .status import FINAL_STATES
 from .stores import Store, StoreEntry
 
@@ -143,7 +143,7 @@ class Collector:
         yield from (_item(root, e) for e in self._store.list(root, unfinished=True) if _CLOCK.fullmatch(e.name))
         jobs = [JOBS / entry.name for entry in self._store.list(JOBS) if entry.is_dir]
         for folder, entries in self._listed(jobs):
-            parts = [entry for entry in entries if entry.name.endswith(".part")]
+            parts = [entry for entry in entries if entry.name.endswith(PART)]
             if parts and (len(parts) == len(entries) or self._is_over(folder.name)):
                 yield from (self._measured(_item(folder, entry), entry) for entry in parts)
 

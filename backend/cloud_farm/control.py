@@ -109,7 +109,7 @@ class JobControl:
         self._check_overrides(overrides)
         submitted = history.revisions(self._history())
         revision = self._next_revision(submitted)
-        profile, tools = self._tools(max(submitted, default=1))
+        profile, tools = self._tools(json.loads(self._stored(max(submitted, default=1))))
         job = dataclasses.replace(self._document.job, **overrides)
         planned = plan(
             job, self._document.pack, profile, self._job_id,
@@ -164,9 +164,10 @@ class JobControl:
     def _stored_plan(self) -> RenderPlan:
         """The newest revision's plan as it was submitted, ready to run again."""
         revision = max(history.revisions(self._history()), default=1)
-        profile, tools = self._tools(revision)
-        content = self._store.read(self._layout.plan(revision))
-        planned_for = str(json.loads(content)["blender"])
+        content = self._stored(revision)
+        document = json.loads(content)
+        profile, tools = self._tools(document)
+        planned_for = str(document["blender"])
         if tools.major_minor != planned_for:
             raise InvalidJobError(
                 f"Job {self._job_id} was planned for Blender {planned_for}, but the Blender here is {tools.blender}; its"
@@ -175,9 +176,11 @@ class JobControl:
             )
         return restore_plan(content, profile, tools=tools, priority=self._document.job.priority)
 
-    def _tools(self, revision: int) -> tuple[FarmProfile, Toolchain]:
-        """What a revision runs with: the farm's Blender, and the scripts as they were sent."""
-        stored = json.loads(self._store.read(self._layout.plan(revision)))
+    def _stored(self, revision: int) -> bytes:
+        return self._store.read(self._layout.plan(revision))
+
+    def _tools(self, stored: Mapping[str, Any]) -> tuple[FarmProfile, Toolchain]:
+        """What a stored plan runs with: the farm's Blender, and the scripts as they were sent."""
         if not self._profile.is_local:
             return self._profile, pod_toolchain(choose_image(self._profile, stored["blender"]), stored["scripts"])
         from .submission import resolve_profile

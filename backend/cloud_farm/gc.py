@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from .errors import SchemaError
 from .job import SCHEMA
 from .json_data import load_json, require_schema
-from .layout import JOBS, asset, is_job_id
+from .layout import JOBS, PART, asset, is_job_id
 
 DAY_SECONDS = 86400.0
 TRASH_DAYS = 7
@@ -204,7 +204,7 @@ def _sorted_out(items: Iterable[Item]) -> tuple[list[Item], list[Item], list[Pur
     for item in items:
         if _SHA256.fullmatch(item.path.name) and item.path == asset(item.path.name):
             assets.append(item)
-        elif item.path.name.endswith(".part"):
+        elif item.path.name.endswith(PART):
             unfinished.append(item)
         else:
             foreign.append(item.path)

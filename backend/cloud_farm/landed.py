@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
@@ -19,7 +18,7 @@ from .job import FileRecord, FrameRecord
 from .landing import safe_relative
 from .landing_ledger import FrameId, LandedFrame, LandingLedger
 from .layout import JobLayout
-from .platform import replace
+from .platform import NO_LINKS, rename_new, replace
 from .stores import Progress, Store, silent
 
 _MOST_SIBLINGS = 9
@@ -27,7 +26,6 @@ _TRIES = 5
 _MARK = "cloud-farm"
 _LEFTOVER = re.compile(rf"\.+{_MARK}-[0-9a-f]{{16}}\.part(\.[0-9a-f]+\.part)?")
 _LEFTOVER_SECONDS = 3600.0
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 class _Place(Enum):
@@ -188,15 +186,12 @@ def _check_inside(target: Path, base: Path) -> None:
 def _rename_new(part: Path, target: Path) -> bool:
     """Rename to a name that must be new; False if it is taken."""
     try:
-        if os.name == "nt":
-            os.rename(part, target)  # never replaces there
-        else:
-            os.link(part, target)
+        rename_new(part, target)
         return True
     except FileExistsError:
         return False
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_LINKS:
             raise
     if os.path.lexists(target):
         return False

@@ -20,6 +20,9 @@ TRASH = ROOT / "trash"
 BLOCK = 500
 """Frames in one folder: a listing stays small, and only folders that changed are listed again."""
 
+PART = ".part"
+"""How the names of unfinished files end; nobody else's do."""
+
 RENDER_FOLDERS = ("frames", "records", "markers", "attempts", "logs")
 """What an attempt at a chunk writes of its job; all else may be read-only for it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import ipaddress
 import math
@@ -16,6 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+"""What a file system without hard links says to one."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,20 @@ def replace(source: Path, target: Path, *, system: str = sys.platform, patience:
             if system != "win32" or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+
+
+def rename_new(source: Path, target: Path) -> None:
+    """Rename a file to a name that must be new: of many who try at once exactly one succeeds.
+
+    Raises:
+        FileExistsError: The name is taken.
+        OSError: It can't be done; with one of `NO_LINKS` the file system has no hard links, which this takes.
+    """
+    if os.name == "nt":
+        os.rename(source, target)  # never replaces there
+        return
+    os.link(source, target)
+    source.unlink()
 
 
 class FileLock:

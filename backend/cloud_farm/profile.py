@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -191,6 +191,13 @@ def named_file(value: Any, what: str) -> str:
     if not path.is_file():
         raise ProfileError(f"{what}: there is no file {path}.")
     return str(path)
+
+
+def refuse_unknown(data: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    """Raise ProfileError for a key that nobody reads: it is a slip of the pen."""
+    unknown = sorted(data.keys() - set(known))
+    if unknown:
+        raise ProfileError(f"{where}.{unknown[0]} is not known. It takes: {', '.join(sorted(known))}.")
 
 
 def profile_names(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:

@@ -6,12 +6,13 @@ import contextlib
 import dataclasses
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from . import history
+from .assets import Asset
 from .control import publish_plan
 from .delivery import Delivery
 from .errors import StoreError, StoreUnreachableError
@@ -56,7 +57,7 @@ def send(
     """
     delivery = Delivery(store, on_event=on_event, cancel=cancel, pause=pause)
     assets = ready.pack.assets()
-    space = _check_space(ready, store, delivery)
+    space = _check_space(ready, assets, store, delivery)
     for finding in space:
         on_event(FindingFound(**to_json(finding)))
     with _claimed(ready, store):
@@ -99,7 +100,7 @@ def _send_scripts(ready: Prepared, store: Store, cancel: CancelToken | None) -> 
     for_each(own_scripts().items(), send_one, workers=store.connections, cancel=cancel)
 
 
-def _check_space(ready: Prepared, store: Store, delivery: Delivery) -> tuple[Finding, ...]:
+def _check_space(ready: Prepared, assets: Mapping[str, Asset], store: Store, delivery: Delivery) -> tuple[Finding, ...]:
     """Compare the room on the volume with what is sent and with what will be rendered.
 
     Raises:
@@ -108,7 +109,6 @@ def _check_space(ready: Prepared, store: Store, delivery: Delivery) -> tuple[Fin
     free = store.free_space()
     if free is None:
         return ()
-    assets = ready.pack.assets()
     needed = sum(item.size for item in assets.values())
     if needed > free:  # unless the most of it is there already
         needed = sum(item.size for item in delivery.missing(assets).values())

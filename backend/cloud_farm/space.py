@@ -79,10 +79,13 @@ def frame_bytes(scene: SceneInfo, settings: Mapping[str, Any]) -> float:
     Args:
         settings: Those of the plan.
     """
-    width, height = scene.resolution
-    pixels = width * height * ((settings["percentage"] or 100) / 100) ** 2
     main = _PIXEL_BYTES.get(_format(scene, settings), 8.0) * max(1, len(scene.views))
-    return pixels * (main + scene.file_outputs * _PIXEL_BYTES["OPEN_EXR"])
+    return _pixels(scene, settings) * (main + scene.file_outputs * _PIXEL_BYTES["OPEN_EXR"])
+
+
+def _pixels(scene: SceneInfo, settings: Mapping[str, Any]) -> float:
+    width, height = scene.resolution
+    return width * height * ((settings["percentage"] or 100) / 100) ** 2
 
 
 def _format(scene: SceneInfo, settings: Mapping[str, Any]) -> str:
@@ -92,8 +95,7 @@ def _format(scene: SceneInfo, settings: Mapping[str, Any]) -> str:
 def _earlier_frame_bytes(store: Store, planned: RenderPlan, scene: SceneInfo) -> float | None:
     """Return how large frames of this scene were before, scaled to the resolution wanted now; None if there are none."""
     settings = planned.document["settings"]
-    width, height = scene.resolution
-    pixels = width * height * ((settings["percentage"] or 100) / 100) ** 2
+    pixels = _pixels(scene, settings)
     suffix = _SUFFIXES.get(_format(scene, settings), "")
     for job_id in _earlier_jobs(store, planned.job_id):
         sizes = [

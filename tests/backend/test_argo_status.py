@@ -143,7 +143,7 @@ class Api:
     def read(self, version: str, *, completed: bool = False) -> Shard:
         if self.stored is not None:
             self.stored["metadata"]["resourceVersion"] = version
-        return self.reader.read(WorkflowHead("w", version, "Running", completed, 1, 0, 1, ""))
+        return self.reader.read(WorkflowHead("w", version, "Running", completed, 1, 0, 1))
 
 
 def test_what_did_not_change_is_read_once() -> None:

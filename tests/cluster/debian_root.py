@@ -34,7 +34,7 @@ def make_blender_root(root: Path) -> None:
         RuntimeError: Debian's mirror does not answer, or Blender does not start.
     """
     debootstrap = program("debootstrap", package="debootstrap")
-    _run(debootstrap, "--variant=minbase", SUITE, str(root), _mirror())
+    _run(debootstrap, "--variant=minbase", SUITE, str(root), *_mirror())
     _write(root / "usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", mode=0o755)  # no package starts a service
     _write(root / "etc/dpkg/dpkg.cfg.d/fast", "force-unsafe-io\npath-exclude=/usr/share/doc/*\n")
     shutil.copyfile("/etc/resolv.conf", root / "etc/resolv.conf")
@@ -61,15 +61,15 @@ def _mounted(root: Path) -> Iterator[None]:
             subprocess.run(["umount", words[-1]], check=False, capture_output=True)
 
 
-def _mirror() -> str:
-    """Return the mirror that this machine uses, else Debian's own."""
+def _mirror() -> list[str]:
+    """Return the mirror that this machine uses; none leaves the choice to debootstrap."""
     done = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Label: Debian", "Created-By: Packages"],
         capture_output=True,
         text=True,
         check=False,
     )
-    return next(iter(done.stdout.split()), "http://deb.debian.org/debian")
+    return done.stdout.split()[:1]
 
 
 def _write(path: Path, text: str, *, mode: int = 0o644) -> None:

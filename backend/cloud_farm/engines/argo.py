@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import EngineConflictError, EngineError, EngineUnreachableError, JobBusyError
 from ..history import user_name
@@ -89,8 +89,7 @@ class ArgoEngine:
             self._judge(missing[0])
         for manifest in missing:
             self._create(manifest)
-        for head in active:
-            self.cluster.patch_workflow(head.name, {"spec": {"suspend": None}})
+        self._patch(active, suspend=None)
 
     def status(self, job_id: str) -> EngineStatus:
         """Explain a job from its Workflows; what did not change since the last call is not read again."""
@@ -112,25 +111,20 @@ class ArgoEngine:
 
     def cancel(self, job_id: str) -> None:
         """Stop the job's Workflows; returns when their pods are gone, or when the cluster has long been told to end them."""
-        active = [head for head in self._heads(job_id) if not head.completed]
+        active = self._active(job_id)
+        if not active:
+            return
         for head in active:
             if not head.started:
                 self.cluster.delete_workflow(head.name)
-            else:
-                self.cluster.patch_workflow(head.name, {"spec": {"suspend": True}})
-        if not active:
-            return
+        self._patch([head for head in active if head.started], suspend=True)
         self._wait_until_still(job_id, _KIND_SECONDS)
-        for head in self._heads(job_id):
-            if not head.completed:
-                self.cluster.patch_workflow(head.name, {"spec": {"suspend": None, "shutdown": "Stop"}})
+        self._patch(self._active(job_id), suspend=None, shutdown="Stop")
         self._wait_until_still(job_id, self._settings.grace_s + _END_SECONDS, ended=True)
 
     def pause(self, job_id: str) -> None:
         """Start no more pods; the stop file on the volume ends supervisors between frames."""
-        for head in self._heads(job_id):
-            if not head.completed:
-                self.cluster.patch_workflow(head.name, {"spec": {"suspend": True}})
+        self._patch(self._active(job_id), suspend=True)
 
     def resume(self, job_id: str) -> None:
         """Go on with the Workflows that are suspended.
@@ -138,13 +132,12 @@ class ArgoEngine:
         Raises:
             EngineError: The cluster has none of this job.
         """
-        active = [head for head in self._heads(job_id) if not head.completed]
+        active = self._active(job_id)
         if not active:
             raise EngineError(
                 f"The cluster has nothing of job {job_id} to go on with. Start it with: cloud-farm retry {job_id}"
             )
-        for head in active:
-            self.cluster.patch_workflow(head.name, {"spec": {"suspend": None}})
+        self._patch(active, suspend=None)
 
     def forget(self, job_id: str) -> None:
         """Delete the job's Workflows.
@@ -168,6 +161,14 @@ class ArgoEngine:
         if not is_job_id(job_id):
             return ()
         return self.cluster.heads(job_selector(job_id, instance_id=self._profile.instance_id))
+
+    def _active(self, job_id: str) -> list[WorkflowHead]:
+        """List the job's Workflows that are not over."""
+        return [head for head in self._heads(job_id) if not head.completed]
+
+    def _patch(self, heads: Iterable[WorkflowHead], **spec: Any) -> None:
+        for head in heads:
+            self.cluster.patch_workflow(head.name, {"spec": spec})
 
     def _judge(self, manifest: Manifest) -> None:
         """Have the cluster judge a Workflow before anything is made.

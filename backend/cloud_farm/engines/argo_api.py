@@ -35,7 +35,6 @@ class WorkflowHead:
         version: Changes whenever the Workflow does.
         phase: Empty until the controller took notice.
         completed: Nothing of it runs or will run.
-        created: Time as the API writes it.
     """
 
     name: str
@@ -45,7 +44,6 @@ class WorkflowHead:
     revision: int
     run: int
     shard: int
-    created: str
 
     @property
     def started(self) -> bool:
@@ -66,10 +64,6 @@ class Cluster:
         self.namespace = namespace or own_namespace or "default"
         self.server = str(self._client.configuration.host)
         self._clock_offset = 0.0
-
-    def close(self) -> None:
-        """Let go of connections and of what the client wrote to temporary files."""
-        self._client.close()
 
     def now(self) -> float:
         """Seconds since 1970 by the cluster's clock, as its last answer told it."""
@@ -109,22 +103,12 @@ class Cluster:
 
     # -- pods and nodes -------------------------------------------------------------------------------------------------
 
-    def pods(self, selector: str, *, fields: str = "") -> list[dict[str, Any]]:
-        """List pods by label."""
-        return self._pages(f"/api/v1/namespaces/{self.namespace}/pods", selector, fields=fields)
-
     def pod_lines(self, selector: str) -> list[dict[str, str]]:
         """List pods as people see them: NAME, READY, STATUS, RESTARTS, AGE, … in lower case; a hundred bytes each."""
         query = [("labelSelector", selector), ("includeObject", "None")]
         table = self._call("GET", f"/api/v1/namespaces/{self.namespace}/pods", query=query, accept=_TABLE)
         names = [str(column["name"]).lower() for column in table["columnDefinitions"]]
         return [dict(zip(names, map(str, row["cells"]), strict=True)) for row in table.get("rows") or ()]
-
-    def delete_pod(self, name: str, *, uid: str) -> bool:
-        """Forget a pod whose node does not answer any more; only the very one that was seen."""
-        body = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
-        path = f"/api/v1/namespaces/{self.namespace}/pods/{name}"
-        return self._call("DELETE", path, body=body, absent=True) is not None
 
     def nodes(self) -> list[dict[str, Any]]:
         """List the cluster's nodes."""
@@ -244,6 +228,5 @@ def _head(item: Mapping[str, Any]) -> WorkflowHead:
         version=str(metadata["resourceVersion"]),
         phase=str(labels.get("workflows.argoproj.io/phase") or ""),
         completed=labels.get("workflows.argoproj.io/completed") == "true",
-        created=str(metadata.get("creationTimestamp") or ""),
         **numbers,
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import ProfileError, SchemaError
 from ..json_data import from_json
-from ..profile import FarmProfile
+from ..profile import FarmProfile, refuse_unknown
 
 ACCESS_KEYS = frozenset({"kubeconfig", "context", "server", "token", "ca_file"})
 _QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
@@ -129,13 +129,6 @@ def read_pod_settings(profile: FarmProfile) -> PodSettings:
     for part, labels in (("kubernetes.prepare", settings.prepare.node_labels), ("gpu", profile.gpu.node_labels)):
         check_node_labels(labels, f"Farm profile '{profile.name}': {part}.node_labels")
     return settings
-
-
-def refuse_unknown(data: Mapping[str, Any], known: Iterable[str], where: str) -> None:
-    """Raise ProfileError for a key that nobody reads: it is a slip of the pen."""
-    unknown = sorted(data.keys() - set(known))
-    if unknown:
-        raise ProfileError(f"{where}.{unknown[0]} is not known. It takes: {', '.join(sorted(known))}.")
 
 
 def check_tolerations(tolerations: Iterable[Any], where: str) -> None:

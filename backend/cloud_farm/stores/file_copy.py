@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from ..errors import StoreError
+from ..layout import PART
 
-PART = ".part"
-_LONGEST_NAME = 255
+LONGEST_NAME = 255
+"""Bytes of a name that any file system takes."""
 _BLOCK = 1 << 20
 _FICLONE = 0x40049409
 
@@ -69,10 +70,20 @@ def copy_hashed(source: CopySource, sink: IO[bytes], progress: Callable[[int], N
 
 
 def part_beside(target: Path) -> Path:
-    """Return a new name for the unfinished file; as telling as the longest name of the file system allows."""
-    tail = f".{secrets.token_hex(4)}{PART}"
-    head = os.fsencode(target.name)[: _LONGEST_NAME - len(tail) - 1].decode("utf-8", "ignore")
-    return target.with_name(f".{head}{tail}")
+    """Return a new, hidden name for the unfinished file."""
+    return target.with_name(f".{part_name(target.name, secrets.token_hex(4), longest=LONGEST_NAME - 1)}")
+
+
+def part_name(name: str, mark: str, *, longest: int = LONGEST_NAME) -> str:
+    """Name an unfinished file: as telling as the longest name of a file system allows.
+
+    Args:
+        mark: What tells it from others of the same file.
+        longest: Bytes.
+    """
+    tail = f".{mark}{PART}"
+    head = os.fsencode(name)[: longest - len(tail)].decode("utf-8", "ignore")
+    return f"{head}{tail}"
 
 
 def create_exclusive(part: Path, target: Path, mode: int) -> bool:

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePosixPath
 
 from ..errors import HashMismatchError, NotFoundError, StoreError
-from ..layout import ASSETS, TRASH
+from ..layout import ASSETS, PART, TRASH
 from ..platform import replace
 from ..profile import FarmProfile
 from . import Progress, StoreDescription, StoreEntry, Tail, silent
@@ -21,7 +21,7 @@ from .filebrowser_delivery import deliver
 from .filebrowser_download import Download, missing, read_range, read_tail
 from .filebrowser_limit import request_limit
 from .filebrowser_listing import checksum, entry_of, names, walk
-from .filebrowser_publish import PART, exists, part_of, publish, publish_new, rename
+from .filebrowser_publish import exists, part_of, publish, publish_new, rename
 from .filebrowser_put import opened, part_for, remove_quietly
 from .filebrowser_settings import read_settings
 from .filebrowser_upload import free_space, remove

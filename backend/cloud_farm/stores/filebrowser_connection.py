@@ -12,6 +12,7 @@ from urllib.parse import quote
 import requests
 
 from ..errors import StoreError, StoreUnreachableError
+from .file_copy import LONGEST_NAME
 from .filebrowser_answers import BUSY, explain, is_foreign
 from .filebrowser_login import Login, is_healthy
 from .filebrowser_pieces import PieceSize
@@ -22,7 +23,6 @@ _TRIES = 9
 """With the waits between, half a minute: a pod that is replaced is back by then."""
 _LONGEST_WAIT = 20.0
 _LONGEST_ASKED_WAIT = 60.0
-_LONGEST_NAME = 255
 
 
 Body = bytes | Callable[[], Readable] | None
@@ -141,8 +141,8 @@ def quoted(path: PurePosixPath) -> str:
         names = [part.encode() for part in path.parts]
     except UnicodeEncodeError as error:
         raise StoreError(f"{str(path)!r} has bytes in its name that are no text. Rename the file.") from error
-    if any(len(name) > _LONGEST_NAME for name in names):
-        raise StoreError(f"{path} has a name of more than {_LONGEST_NAME} bytes, which no volume takes. Shorten it.")
+    if any(len(name) > LONGEST_NAME for name in names):
+        raise StoreError(f"{path} has a name of more than {LONGEST_NAME} bytes, which no volume takes. Shorten it.")
     return "/".join(quote(name, safe="") for name in names)
 
 

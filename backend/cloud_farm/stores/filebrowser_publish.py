@@ -15,23 +15,21 @@ from pathlib import PurePosixPath
 from urllib.parse import quote
 
 from ..errors import NotFoundError, StoreUnreachableError
+from ..layout import PART
+from .file_copy import part_name
 from .filebrowser_connection import Connection, Refused, quoted
 from .filebrowser_upload import remove
 
-PART = ".part"
-_CLAIM = ".claim.part"
+_CLAIM = f".claim{PART}"
 _TOKEN = 32
-_LONGEST_NAME = 255
 _TRIES = 6
 _PATIENCE_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
 
 
 def part_of(target: PurePosixPath, mark: str) -> PurePosixPath:
-    """Name the part of a file, in the same folder: as telling as the longest name allows, never hidden."""
-    tail = f".{mark}{PART}"
-    head = target.name.encode()[: _LONGEST_NAME - len(tail)].decode("utf-8", "ignore")
-    return target.with_name(f"{head}{tail}")
+    """Name the part of a file, in the same folder, never hidden."""
+    return target.with_name(part_name(target.name, mark))
 
 
 def exists(connection: Connection, path: PurePosixPath) -> bool:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ..errors import ProfileError
 from ..platform import is_this_computer
-from ..profile import FarmProfile, named_file
+from ..profile import FarmProfile, named_file, refuse_unknown
 from ..secrets import resolve
 
 _KNOWN = {
@@ -57,9 +57,7 @@ def read_settings(profile: FarmProfile, *, environ: Mapping[str, str] | None = N
     """
     data = dict(profile.filebrowser)
     where = f"Farm profile '{profile.name}': filebrowser"
-    unknown = sorted(data.keys() - _KNOWN)
-    if unknown:
-        raise ProfileError(f"{where}.{unknown[0]} is not known. It takes: {', '.join(sorted(_KNOWN))}.")
+    refuse_unknown(data, _KNOWN, where)
     url = _checked_url(data.get("url"), where, allow_http=bool(data.get("allow_http")))
     password = data.get("password")
     if bool(data.get("user")) != bool(password):

@@ -14,15 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from ..errors import HashMismatchError, NotFoundError, StoreError
-from ..layout import ASSETS
-from ..platform import replace
+from ..layout import ASSETS, PART
+from ..platform import NO_LINKS, rename_new, replace
 from ..profile import FarmProfile
 from . import Progress, StoreDescription, StoreEntry, Tail, silent
-from .file_copy import PART, CopySource, copy_hashed, create_exclusive, hash_stream, part_beside, source_of
+from .file_copy import CopySource, copy_hashed, create_exclusive, hash_stream, part_beside, source_of
 from .trash import trash_entry, trash_place
 
 _CLOCK_SECONDS = 60.0
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 _FULL = "Free some space: cloud-farm delete --older-than 30d"
 _RIGHTS = "This user may not write there. Ask for the rights, or choose another folder in the farm's profile."
 _ADVICE = {
@@ -284,11 +283,11 @@ class FolderStore:
             replace(part, target)
             return True
         try:
-            self._rename_exclusive(part, target)
+            rename_new(part, target)
         except FileExistsError:
             return False
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in NO_LINKS:
                 raise
             return create_exclusive(part, target, mode)
         return True
@@ -299,18 +298,11 @@ class FolderStore:
             os.rename(place, goal)
             return
         try:
-            self._rename_exclusive(place, goal)
+            rename_new(place, goal)
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in NO_LINKS:
                 raise
             os.rename(place, goal)
-
-    def _rename_exclusive(self, place: Path, goal: Path) -> None:
-        if os.name == "nt":
-            os.rename(place, goal)  # never replaces there
-            return
-        os.link(place, goal)
-        place.unlink()
 
     def _clock_offset(self) -> float:
         """Compare the volume's clock with ours by a file that is made now; 0 where none can be made."""
