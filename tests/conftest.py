@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -23,6 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=bool(os.environ.get(CLUSTER)),
         help=f"run the tests that need a Kubernetes of their own, as {CLUSTER}=1 does",
     )
+
+
+def pytest_configure() -> None:
+    """Let tests interrupt: what a shell starts in the background ignores it, and so would every program started from it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
