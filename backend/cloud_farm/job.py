@@ -54,6 +54,7 @@ class RenderJob:
         cameras: Names; empty leaves the choice, markers included, to the scene.
         chunk_size: Frames that one Blender renders in a row; None lets the plan choose.
         percentage: Resolution percentage, None as in the scene.
+        persistent_data: Blender keeps the scene between the frames of a chunk, also where the scene doesn't ask for it.
         landing: Blender output path (`//`, `#`): folder and name template; empty takes the scene's.
         frame_seconds: Longest time for one frame, seconds; None has no limit.
         retries: How often a frame that fails is tried in all.
@@ -78,6 +79,7 @@ class RenderJob:
     device: str = "auto"
     device_with_cpu: bool = False
     seed: int | None = None
+    persistent_data: bool = False
     retries: int = 3
     frame_seconds: float | None = None
     cost_cap: float | None = None

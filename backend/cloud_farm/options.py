@@ -57,6 +57,7 @@ JOB_OPTIONS: tuple[Option, ...] = (
     Option(("--percentage",), "percentage", "integer", "Resolution percentage in place of the scene's.", "N"),
     Option(("--samples",), "samples", "integer", "Cycles samples in place of the scene's.", "N"),
     Option(("--seed",), "seed", "integer", "Cycles seed in place of the scene's.", "N"),
+    Option(("--persistent-data",), "persistent_data", "switch", "Keep the scene in memory between the frames of a chunk: faster, but single pixels may depend on the chunks.", default="as the scene says"),
     Option(("--chunk-size",), "chunk_size", "integer", "Frames that one Blender renders in a row.", "N", default="chosen by the plan"),
     Option(("--retries",), "retries", "integer", "How often a frame that fails is tried.", "N", default="3"),
     Option(("--frame-limit",), "frame_seconds", "duration", "Longest time for one frame: 90, 10m, 2h.", "TIME"),

@@ -291,6 +291,7 @@ def _settings(
         "percentage": job.percentage,
         "samples": job.samples,
         "seed": job.seed,
+        "persistent_data": job.persistent_data,
         "template": output_template(job, scene),
         "camera_prefix": len(job.cameras) > 1,
         "allowed_missing": list(job.allowed_missing),

@@ -75,7 +75,7 @@ def test_a_cost_cap_needs_a_price() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [{"samples": 3}, {"percentage": 50}, {"seed": 1}, {"device": "cuda"}, {"engine": "BLENDER_WORKBENCH"}, {"file_format": "OPEN_EXR"}, {"landing": "//y_####"}, {"view_layers": ("ViewLayer",)}],
+    [{"samples": 3}, {"percentage": 50}, {"seed": 1}, {"persistent_data": True}, {"device": "cuda"}, {"engine": "BLENDER_WORKBENCH"}, {"file_format": "OPEN_EXR"}, {"landing": "//y_####"}, {"view_layers": ("ViewLayer",)}],
 )  # fmt: skip
 def test_render_hash_sees_what_changes_pixels_or_files(other: dict[str, Any]) -> None:
     assert planned(RenderJob("shot.blend", **other)).render_hash != planned().render_hash

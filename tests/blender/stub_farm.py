@@ -71,7 +71,7 @@ class StubJob:
         }  # fmt: skip
         self.settings: dict[str, Any] = {
             "scene_file": "shot.blend", "scene": None, "view_layers": [], "engine": None, "device": "cpu",
-            "device_with_cpu": False, "format": "PNG", "percentage": None, "samples": 1, "seed": None,
+            "device_with_cpu": False, "format": "PNG", "percentage": None, "samples": 1, "seed": None, "persistent_data": False,
             "template": "shot_####", "camera_prefix": False, "allowed_missing": [], "allow_scripts": False,
         }  # fmt: skip
         self.version = blender_version()

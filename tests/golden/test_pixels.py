@@ -166,9 +166,18 @@ def test_demo_scene_frame_by_frame(
     assert_equal_folders(ours, reference, 3, steps=steps)
 
 
-def test_a_chunk_of_ten_with_persistent_data(tmp_path: Path) -> None:
-    """The artist's own switch: one Blender renders ten frames and keeps its data, as plain Blender does."""
-    scene = tmp_path / "scene" / "torture.blend"
+_FORGET = """
+import bpy, sys
+bpy.ops.wm.open_mainfile(filepath=sys.argv[-1])
+bpy.context.scene.render.use_persistent_data = False
+bpy.ops.wm.save_as_mainfile(filepath=sys.argv[-1])
+"""
+
+
+@pytest.mark.parametrize("by_job", [False, True], ids=["asked-by-scene", "asked-by-job"])
+def test_a_chunk_of_ten_with_persistent_data(tmp_path: Path, by_job: bool) -> None:
+    """One Blender renders ten frames and keeps its data, as plain Blender does with the same switch."""
+    scene, forget = tmp_path / "scene" / "torture.blend", tmp_path / "forget.py"
     scene.parent.mkdir()
     run_in_blender(_HERE.parent / "scenes" / "torture_scene.py", "--output", str(scene), "--persistent-data")
     reference = tmp_path / "reference"
@@ -176,5 +185,8 @@ def test_a_chunk_of_ten_with_persistent_data(tmp_path: Path) -> None:
     (scene.parent / "passes").rename(reference / "passes")
     for later in [path for number in ("0010", "0011") for path in reference.rglob(f"*{number}*")]:
         later.unlink()  # what comes after the chunk of ten
-    ours = render_by_farm(tmp_path, scene, frames="0-9", chunk_size=10)
+    if by_job:
+        forget.write_text(_FORGET)
+        run_in_blender(forget, str(scene))
+    ours = render_by_farm(tmp_path, scene, frames="0-9", chunk_size=10, persistent_data=by_job)
     assert_equal_folders(ours, reference, 10 + len(list((reference / "passes").iterdir())))

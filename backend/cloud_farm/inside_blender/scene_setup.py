@@ -201,8 +201,10 @@ def _set_output(scene: Any, settings: dict[str, Any]) -> list[Finding]:
 
 def _set_quality(scene: Any, settings: dict[str, Any]) -> None:
     render = scene.render
-    # Persistent data stays as the artist set it: with it Cycles updates its BVH from frame to frame, and a pixel may then
-    # depend on which frames the same Blender rendered before. Pixels must not depend on how a job is cut into chunks.
+    # Else persistent data stays as the artist set it: with it Cycles updates its BVH from frame to frame, and a pixel may
+    # then depend on which frames the same Blender rendered before. Pixels must not depend on how a job is cut into chunks.
+    if settings["persistent_data"]:
+        render.use_persistent_data = True
     if settings["percentage"] is not None:
         render.resolution_percentage = settings["percentage"]
     threads = os.environ.get("CLOUD_FARM_THREADS")
