@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("cli_control", "Go on with a paused job."),
     "retry": ("cli_control", "Render what is missing, or frames again."),
     "delete": ("cli_control", "Move jobs to the farm's trash."),
-    "store": ("cli_store", "Look after a farm's volume: test, measure, clean up."),
+    "store": ("cli_store", "Look after a farm's volume: test, copy, clean up."),
     "profile": ("cli_setup", "Show farms and where each value comes from."),
     "selftest": ("cli_setup", "Prove that this computer renders, and on what."),
     "completion": ("cli_setup", "Print the shell completion script."),

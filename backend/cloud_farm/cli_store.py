@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from contextlib import nullcontext
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +13,8 @@ import click
 from .cli_common import front_options, get_farm, interruptible, print_json, steps_view
 from .cli_store_text import (
     check_lines,
+    copied_data,
+    copied_lines,
     done_lines,
     entry_data,
     entry_table,
@@ -25,11 +27,12 @@ from .cli_store_text import (
 )
 from .cli_text import echo_lines, wrapped
 from .errors import Cancelled, UsageError
-from .events import ignore
+from .events import Stage, ignore
 from .json_data import to_json
 from .units import size
 
 if TYPE_CHECKING:
+    from .copying import CopyPlan
     from .stores import Store, StoreEntry
 
 _WIDEST = 120
@@ -43,7 +46,7 @@ class _InOrder(click.Group):
 
 @click.group(cls=_InOrder)
 def store() -> None:
-    """Look after a farm's volume: test it, see what takes the room, clean up.
+    """Look after a farm's volume: test it, copy files, see what takes the room, clean up.
 
     Paths begin at the volume's root.
     """
@@ -87,6 +90,50 @@ def list_folder(path: str, farm: str | None, json: bool) -> int:
     else:
         click.echo("Nothing lies there.")
     return 0
+
+
+@store.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
+@click.option("--to", default="", metavar="FOLDER", help="Folder of the volume.  [default: its root]")
+@click.option("--replace", is_flag=True, help="Replace other files of the same names.")
+@front_options("farm", "json")
+def put(sources: tuple[Path, ...], to: str, replace: bool, farm: str | None, json: bool) -> int:
+    """Copy files and folders to the volume.
+
+    What is there already is not sent again, so an interrupted copy is simply repeated. A scene that lies there is rendered
+    by: cloud-farm render --on-volume PATH
+    """
+    from .copying import plan_put, put_files
+
+    opened, folder = get_farm(farm).store, volume_path(to)
+    with interruptible() as token, steps_view(as_json=json) as listen:
+        listen(Stage("checking", "Looking at the volume"))
+        plan = plan_put(opened, sources, folder, on_event=listen, cancel=token)
+        put_files(opened, plan, replace_others=replace, on_event=listen, cancel=token)
+    return _tell_copied(plan, f"sent to {folder}" if folder.parts else "sent to the volume's root", as_json=json)
+
+
+@store.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.option(
+    "--to", default=".", type=click.Path(path_type=Path), metavar="FOLDER", help="Folder here.  [default: this one]"
+)
+@click.option("--replace", is_flag=True, help="Replace other files of the same names.")
+@front_options("farm", "json")
+def get(paths: tuple[str, ...], to: Path, replace: bool, farm: str | None, json: bool) -> int:
+    """Copy files and folders of the volume to this computer.
+
+    What is here already is not fetched again, so an interrupted copy is simply repeated. For the frames of a job rather
+    take: cloud-farm fetch JOB
+    """
+    from .copying import get_files, plan_get
+
+    opened, sources = get_farm(farm).store, [volume_path(path) for path in paths]
+    with interruptible() as token, steps_view(as_json=json) as listen:
+        listen(Stage("checking", "Looking at the volume"))
+        plan = plan_get(opened, sources, to, on_event=listen, cancel=token)
+        get_files(opened, plan, replace_others=replace, on_event=listen, cancel=token)
+    return _tell_copied(plan, f"fetched to {to}", as_json=json)
 
 
 @store.command()
@@ -163,6 +210,15 @@ def volume_path(text: str) -> PurePosixPath:
     if ".." in path.parts or "\x00" in text:
         raise UsageError(f"{text!r} is not a path inside the farm's volume.")
     return path
+
+
+def _tell_copied(plan: CopyPlan, done: str, *, as_json: bool) -> int:
+    """Say what was copied; returns the exit code."""
+    if as_json:
+        print_json(copied_data(plan))
+    else:
+        echo_lines(copied_lines(plan, done, _width()), sys.stdout)
+    return 1 if plan.left_out else 0
 
 
 def _entries(opened: Store, place: PurePosixPath) -> tuple[PurePosixPath, tuple[StoreEntry, ...]]:

@@ -13,6 +13,7 @@ from .units import size
 
 if TYPE_CHECKING:
     from .collector import Collected
+    from .copying import CopyPlan
     from .gc import GcPlan, Item, TrashEntry
     from .store_check import Check
     from .stores import StoreEntry
@@ -138,6 +139,30 @@ def gc_data(plan: GcPlan, done: Collected | None) -> dict[str, Any]:
         "unfinished": [_item_data(item) for item in what.unfinished],
         "emptied": [{"name": e.name, "files": e.files, "bytes": e.item.size} for e in what.emptied],
         "young": plan.young, "foreign": [str(path) for path in plan.foreign], "problems": list(plan.problems),
+    }  # fmt: skip
+
+
+def copied_lines(plan: CopyPlan, done: str, width: int) -> list[Line]:
+    """Show what a copy did; `done` says in words what became of the files."""
+    copied = (*plan.new, *plan.replaced)
+    lines: list[Line] = []
+    if copied:
+        lines += wrapped(f"{counted(len(copied), 'file')} {done}, {size(plan.size)}", width, first=())
+    if plan.unchanged:
+        lines += wrapped(f"{counted(len(plan.unchanged), 'file')} there already", width, first=())
+    if plan.left_out:
+        lines.append((Span("Left out", "title"),))
+        for reason in plan.left_out:
+            lines += wrapped(clean(reason), width, first=(Span(" ! ", "warning"),))
+    return lines or [(Span("There is no file in it."),)]
+
+
+def copied_data(plan: CopyPlan) -> dict[str, Any]:
+    """Describe a copy to programs."""
+    names = {"copied": (*plan.new, *plan.replaced), "unchanged": plan.unchanged}
+    return {
+        "event": "copied", "bytes": plan.size, "replaced": len(plan.replaced), "left_out": list(plan.left_out),
+        **{name: [{"here": str(c.here), "volume": str(c.there), "bytes": c.size} for c in found] for name, found in names.items()},
     }  # fmt: skip
 
 

@@ -72,7 +72,7 @@ class _Hashing:
         found = _look(item.source)
         sha256 = self._known.file(item.source, found.state)
         if sha256 is None:
-            sha256 = _digest(item.source, stop)
+            sha256 = file_sha256(item.source, stop)
             _check_unchanged(item.source, found)
         if self._workdir not in item.source.parents:
             self._known.learn_file(item.source, found.state, sha256, looked_ns=found.looked_ns)
@@ -112,7 +112,7 @@ class _Hashing:
 
         def work(number: int, stop: CancelToken) -> None:
             if number == _WHOLE:
-                sha256.append(_digest(path, stop))
+                sha256.append(file_sha256(path, stop))
             else:
                 piece, is_small = plan.pieces[number], plan.is_small(number)
                 stored[number] = store_piece(path, piece, is_small=is_small, known=self._piece)
@@ -129,7 +129,13 @@ def _threads() -> int:
     return max(_FEWEST_THREADS, usable_cores())
 
 
-def _digest(path: Path, stop: CancelToken) -> str:
+def file_sha256(path: Path, stop: CancelToken) -> str:
+    """Hash a file of this computer.
+
+    Raises:
+        PackingError: It can't be read.
+        Cancelled: `stop` was set meanwhile.
+    """
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as stream:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import secrets
 import stat
@@ -15,10 +14,10 @@ from pathlib import Path
 
 from .errors import FrameNotLandedError, LandingError
 from .job import FileRecord, FrameRecord
-from .landing import safe_relative
+from .landing import check_inside, safe_relative
 from .landing_ledger import FrameId, LandedFrame, LandingLedger
 from .layout import JobLayout
-from .platform import NO_LINKS, rename_new, replace
+from .platform import rename_if_absent, replace
 from .stores import Progress, Store, silent
 
 _MOST_SIBLINGS = 9
@@ -83,7 +82,7 @@ class Landing:
             for number in range(_MOST_SIBLINGS + 1):
                 base = self._base(number)
                 target = base / relative
-                _check_inside(target, base)
+                check_inside(target, base)
                 for _ in range(_TRIES):
                     place = self._judge(target, frame, item, aside=number > 0)
                     if place is _Place.OURS_AND_RIGHT:
@@ -144,7 +143,7 @@ class Landing:
             self._store.get(source, part, sha256=item.sha256, progress=progress)
             if not new:
                 replace(part, target)
-            elif not _rename_new(part, target):
+            elif not rename_if_absent(part, target):
                 return False
         finally:
             part.unlink(missing_ok=True)
@@ -167,36 +166,6 @@ class Landing:
         if number:
             with self._lock:
                 self.set_aside.append(target)
-
-
-def _check_inside(target: Path, base: Path) -> None:
-    """Refuse a path that leaves the folder by a symbolic link in it.
-
-    Raises:
-        FrameNotLandedError: It does.
-    """
-    real, root = Path(os.path.realpath(target.parent)), Path(os.path.realpath(base))
-    if root not in (real, *real.parents):
-        raise FrameNotLandedError(
-            f"{target} was not written: a symbolic link on the way leads out of {base}, to {real}."
-            " Remove the link or choose another folder with -o."
-        )
-
-
-def _rename_new(part: Path, target: Path) -> bool:
-    """Rename to a name that must be new; False if it is taken."""
-    try:
-        rename_new(part, target)
-        return True
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-    if os.path.lexists(target):
-        return False
-    replace(part, target)
-    return True
 
 
 def _sha256(path: Path) -> str:

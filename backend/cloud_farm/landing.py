@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from pathlib import Path, PurePosixPath
@@ -73,6 +74,20 @@ def safe_relative(path: str) -> PurePosixPath:
             f"The farm offers a file named {path!r}; it was not written, because that name could leave its folder or can't be stored here."
         )
     return PurePosixPath(path)
+
+
+def check_inside(target: Path, base: Path) -> None:
+    """Refuse a path that leaves the folder by a symbolic link in it.
+
+    Raises:
+        FrameNotLandedError: It does.
+    """
+    real, root = Path(os.path.realpath(target.parent)), Path(os.path.realpath(base))
+    if root not in (real, *real.parents):
+        raise FrameNotLandedError(
+            f"{target} was not written: a symbolic link on the way leads out of {base}, to {real}."
+            " Remove the link or choose another folder with -o."
+        )
 
 
 def default_fetch_folder(job_id: str) -> Path:

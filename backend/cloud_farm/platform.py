@@ -152,6 +152,22 @@ def rename_new(source: Path, target: Path) -> None:
     source.unlink()
 
 
+def rename_if_absent(part: Path, target: Path) -> bool:
+    """Rename a file to a name that must be new, as well as the file system can; False if it is taken."""
+    try:
+        rename_new(part, target)
+        return True
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+    if os.path.lexists(target):
+        return False
+    replace(part, target)
+    return True
+
+
 class FileLock:
     """An exclusive lock that the system releases when the last process that holds it is gone.
 
