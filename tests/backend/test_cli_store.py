@@ -19,7 +19,7 @@ from cloud_farm.stores.folder import FolderStore
 
 JOB = "shot-20261123-abc123"
 NEEDED, SPARE = "a" * 64, "b" * 64
-COMMANDS = ("check", "ls", "du", "gc")
+COMMANDS = ("check", "ls", "put", "get", "du", "gc")
 
 
 @pytest.fixture
@@ -149,6 +149,48 @@ def test_the_root_has_many_names(text: str) -> None:
 def test_paths_that_lead_out_are_refused(text: str) -> None:
     with pytest.raises(UsageError):
         volume_path(text)
+
+
+# -- put and get --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shot(tmp_path: Path) -> Path:
+    folder = tmp_path / "sh010"
+    (folder / "tex").mkdir(parents=True)
+    (folder / "a.blend").write_bytes(b"scene")
+    (folder / "tex" / "b.png").write_bytes(b"x" * 2048)
+    return folder
+
+
+def test_put_and_get(
+    volume: FolderStore, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shown(capsys, "put", str(shot), "--to", "/projects/").splitlines()[-1] == "2 files sent to projects, 2.0 KiB"
+    (shot / "c.blend").write_bytes(b"another")
+    again = shown(capsys, "put", str(shot), "--to", "projects").splitlines()
+    assert again[-2:] == ["1 file sent to projects, 7 B", "2 files there already"]
+    monkeypatch.chdir(tmp_path)
+    assert "3 files fetched to back, 2.0 KiB" in shown(capsys, "get", "projects/sh010", "--to", "back")
+    assert (tmp_path / "back" / "sh010" / "tex" / "b.png").read_bytes() == b"x" * 2048
+    *_, copied = events(capsys, "get", "projects/sh010/a.blend", "--to", "other")
+    item = {"here": str(Path("other") / "a.blend"), "volume": "projects/sh010/a.blend", "bytes": 5}
+    assert copied == {
+        "event": "copied", "bytes": 5, "replaced": 0, "left_out": [], "copied": [item], "unchanged": [],
+    }  # fmt: skip
+
+
+def test_put_leaves_others_alone_unless_told(
+    volume: FolderStore, shot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    volume.put(b"other", PurePosixPath("a.blend"))
+    assert run(["store", "put", str(shot / "a.blend")]) == 2
+    assert "there already: a.blend. Nothing was overwritten" in capsys.readouterr().err.replace("\n", " ")
+    assert "1 file sent to the volume's root, 5 B" in shown(capsys, "put", str(shot / "a.blend"), "--replace")
+    (shot / "gone").symlink_to("/nowhere")
+    assert "gone can't be read" in shown(capsys, "put", str(shot), code=1).replace("\n   ", " ")
+    (shot / "none").mkdir()
+    assert "no file" in shown(capsys, "put", str(shot / "none"))
 
 
 # -- gc -----------------------------------------------------------------------------------------------------------------
