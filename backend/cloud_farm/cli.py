@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import shutil
 import sys
 from typing import Any
 
@@ -118,9 +119,13 @@ def run(argv: list[str]) -> int:
 
 def show_error(message: str, *, log_tail: str = "") -> None:
     """Write an error to stderr, and below it the last words of the Blender that failed."""
-    from .cli_text import clean
+    from .cli_text import Span, clean, echo_lines, wrapped
 
-    for number, line in enumerate(message.splitlines() or [""]):
-        click.echo(f"{'Error: ' if number == 0 else '       '}{clean(line)}", err=True)
+    if sys.stderr.isatty():
+        width = min(shutil.get_terminal_size().columns, 120) - 1
+        echo_lines(wrapped(message, width, first=(Span("Error: ", "bad"),)), sys.stderr)
+    else:
+        for number, line in enumerate(message.splitlines() or [""]):
+            click.echo(f"{'Error: ' if number == 0 else '       '}{clean(line)}", err=True)
     for line in log_tail.splitlines()[-8:]:
         click.echo(f"  | {clean(line)}", err=True)

@@ -207,6 +207,17 @@ def test_debug_shows_where_it_came_from(farm: FakeFarm, monkeypatch: pytest.Monk
             run(words)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
+def test_an_error_on_a_terminal_is_broken_between_words() -> None:
+    near, far = os.openpty()
+    command = [sys.executable, "-m", "cloud_farm", "render", "an absent scene with a long name.blend"]
+    subprocess.run(command, stderr=far, env={**os.environ, "COLUMNS": "40", "NO_COLOR": "1"}, cwd="/", timeout=60)
+    os.close(far)
+    with open(near, "rb", closefd=True) as stream:
+        lines = stream.read1(4096).decode().splitlines()
+    assert lines == ["Error: There is no file /an absent", "       scene with a long name.blend."]
+
+
 def test_a_closed_pipe_is_no_error() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "cloud_farm", "render", "--help"],
