@@ -89,6 +89,11 @@ def test_what_is_tried_again_is_what_the_exit_codes_say(code: int, status: str, 
     assert said == [third, last]
 
 
+def test_an_absent_device_is_not_looked_for_again_on_the_only_node() -> None:
+    wanted = template(one(kubernetes={"matching_nodes": 1}), "render")["retryStrategy"]["expression"]
+    assert wanted.startswith("asInt(lastRetry.exitCode) not in [11, 78] && ")
+
+
 def test_a_dead_node_is_given_up_after_a_while() -> None:
     taint = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     tolerations = template(one(gpu__tolerations=[taint]), "render")["tolerations"]

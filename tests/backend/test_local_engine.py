@@ -17,7 +17,7 @@ from cloud_farm.errors import EngineError, JobBusyError
 from cloud_farm.platform import user_folders
 
 from ..contracts.contract_job import ContractJob, wait_for
-from ..contracts.subjects import EngineSubject, folder_profile, local_processes, stub_blender
+from ..contracts.subjects import EngineSubject, demo_scene, folder_profile, local_processes, stub_blender
 
 GIB = 1 << 30
 
@@ -25,7 +25,7 @@ GIB = 1 << 30
 @pytest.fixture
 def subject(tmp_path: Path) -> EngineSubject:
     profile = folder_profile(tmp_path / "volume")
-    return EngineSubject(profile, profile, (sys.executable,), stub_blender, local_processes)
+    return EngineSubject(profile, profile, (sys.executable,), stub_blender, local_processes, demo_scene)
 
 
 # -- how many fit -------------------------------------------------------------------------------------------------------

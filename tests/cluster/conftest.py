@@ -1,4 +1,4 @@
-"""The cluster as a fixture; asked for by --cluster or CLOUD_FARM_CLUSTER=1, and then nothing may be missing."""
+"""What tests on the cluster share."""
 
 from __future__ import annotations
 
@@ -7,35 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from .argo import ArgoFlavour
-from .farm import Cluster, build_programs, make_images, require_programs
-from .session import claimed, running_by_hand, started
+from .farm import Cluster
 
-_PATIENCE = 3600.0
 _TEST_SECONDS = 1800  # the first test waits for the cluster too, and for somebody else's run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests of this folder the time that the cluster takes."""
+    """Give tests of the cluster the time that it takes."""
     for item in items:
-        if "cluster" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
+        uses = "cluster" in getattr(item, "fixturenames", ()) or item.get_closest_marker("cluster")
+        if uses and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(_TEST_SECONDS))
-
-
-@pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """A Kubernetes with Argo 3.7.14, full definitions: the one that was started by hand, else one for this run."""
-    if not request.config.getoption("cluster"):
-        pytest.skip("needs a cluster of its own (root, Go, a quarter of an hour the first time): pass --cluster")
-    require_programs()
-    build_programs()
-    with claimed(_PATIENCE) as lock:
-        make_images()
-        found = running_by_hand()
-        if found is not None:
-            yield found
-            return
-        with started(lock) as made:
-            yield made
 
 
 @pytest.fixture

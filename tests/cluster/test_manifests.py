@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import secrets
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +30,7 @@ from .argo import FLAVOURS, ArgoFlavour
 from .farm import Cluster
 from .kwok import TAINT, FakeNodes
 from .places import FILEBROWSER_UID, GID
+from .scene import make_scene
 
 _RENDERER = FILEBROWSER_UID + 1
 _KWOK = {"gpu__models": ["RTX_4000"], "gpu__tolerations": [{"key": TAINT, "operator": "Exists"}]}
@@ -159,38 +159,6 @@ def ready(cluster: Cluster, profile: FarmProfile, tmp_path_factory: pytest.TempP
     job = RenderJob(str(scene), frames="1-3", chunk_size=2, percentage=8, samples=1)
     with prepared(job, profile, scene_file=scene) as made:
         yield made
-
-
-def make_scene(cluster: Cluster, target: Path) -> Path:
-    """Have the cluster's Blender save the demo scene, and bring it here with its texture."""
-    folder = cluster.volume / f"scene-{secrets.token_hex(4)}"
-    folder.mkdir()
-    folder.chmod(0o2775)
-    script = (Path(argo_shards.__file__).parents[1] / "inside_blender" / "demo_scene.py").read_bytes()
-    (folder / "demo_scene.py").write_bytes(script)
-    inside = f"/data/{folder.name}"
-    container = {
-        "image": cluster.blender_image, "imagePullPolicy": "Never", "command": ["blender"],
-        "args": ["-b", "--factory-startup", "--python", f"{inside}/demo_scene.py", "--", "--output", f"{inside}/demo.blend"],
-        "env": [{"name": "HOME", "value": "/tmp"}], "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-    }  # fmt: skip
-    body = {
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "Workflow",
-        "metadata": {"name": folder.name},
-        "spec": {
-            "entrypoint": "main",
-            "serviceAccountName": "executor",
-            "templates": [{"name": "main", "container": container}],
-            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "shared-data-pvc"}}],
-            "securityContext": {"runAsUser": _RENDERER, "runAsGroup": GID},
-        },
-    }
-    cluster.api.create(body)
-    assert cluster.wait_for_workflow(folder.name, patience=300)["status"]["phase"] == "Succeeded"
-    for made in (*folder.glob("*.blend"), *folder.glob("*.png")):
-        shutil.copyfile(made, target / made.name)
-    return target / "demo.blend"
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ class ContractJob:
     def make_plan(self, revision: int = 1, **behaviour: Any) -> RenderPlan:
         """Plan a revision."""
         scripts = {name: hashlib.sha256(content).hexdigest() for name, content in own_scripts().items()}
-        launcher = self.subject.blender({**self._behaviour, **behaviour})
+        launcher = self.subject.blender({**self._behaviour, **behaviour}, self.id)
         tools = Toolchain("4.5.15", self.subject.supervisor, launcher, scripts)
         return plan(self._job, self.pack, self.subject.there, self.id, tools=tools, revision=revision)
 
@@ -112,15 +112,15 @@ class ContractJob:
             seen.extend(task.message for task in self.status().tasks if text in task.message)
             return bool(seen)
 
-        wait_for(said, seconds, what=f"a message with {text}")
+        wait_for(said, seconds * self.subject.patience, what=f"a message with {text}")
         return seen[0]
 
     def wait_until_still(self, seconds: float = 90) -> EngineStatus:
-        wait_for(lambda: not self.status().running, seconds, what="the end")
+        wait_for(lambda: not self.status().running, seconds * self.subject.patience, what="the end")
         return self.status()
 
     def wait_for_frames(self, count: int, seconds: float = 60) -> None:
-        wait_for(lambda: len(self.records()) >= count, seconds, what=f"frame {count}")
+        wait_for(lambda: len(self.records()) >= count, seconds * self.subject.patience, what=f"frame {count}")
 
     def records(self, revision: int = 1) -> dict[int, FrameRecord]:
         """Every frame that is done; each file is what its record says."""

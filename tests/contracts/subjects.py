@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cloud_farm.blender import find_blender, run_script
 from cloud_farm.engines import Engine, open_engine
 from cloud_farm.profile import FarmProfile, Gpu, Limits, Volume
 from cloud_farm.stores import Store, open_store
 
+from ..cluster.farm import Cluster
 from ..rigs.filebrowser_server import BOT, FileBrowserServer
 from ..rigs.network_volume import NetworkVolume
+from .argo_farm import ArgoFarm
 
 _STUB = Path(__file__).with_name("stub_blender.py")
 WORKERS = 2
@@ -51,15 +54,19 @@ class EngineSubject:
         here: The profile of who submits and looks.
         there: The profile that plans are made with: where the renderers see the volume.
         supervisor: The Python of those who render.
-        blender: Makes the argv prefix of a stub Blender that behaves as it is told.
+        blender: Makes the argv prefix of a stub Blender that behaves as it is told, for a job by its id.
         processes: Lists what still runs of a job, by its id.
+        scene: Makes a small scene by the renderers' real Blender, in a folder.
+        patience: How much longer than local processes it may take.
     """
 
     here: FarmProfile
     there: FarmProfile
     supervisor: tuple[str, ...]
-    blender: Callable[[dict[str, Any]], tuple[str, ...]]
+    blender: Callable[[dict[str, Any], str], tuple[str, ...]]
     processes: Callable[[str], list[str]]
+    scene: Callable[[Path], Path]
+    patience: float = 1.0
 
     def engine(self) -> Engine:
         """Open it as another program would."""
@@ -81,7 +88,13 @@ def folder_profile(root: Path, name: str = "folder", *, visibility_s: float = 0.
     )
 
 
-def stub_blender(behaviour: dict[str, Any]) -> tuple[str, ...]:
+def demo_scene(folder: Path) -> Path:
+    """Make the example scene by the Blender of this computer."""
+    run_script(find_blender(), "demo_scene.py", ["--output", str(folder / "demo.blend")], timeout=120)
+    return folder / "demo.blend"
+
+
+def stub_blender(behaviour: dict[str, Any], _job_id: str) -> tuple[str, ...]:
     """Return the argv prefix of a stub on this computer."""
     return (sys.executable, str(_STUB), "--stub", json.dumps(behaviour))
 
@@ -111,12 +124,12 @@ def _network_store(request: pytest.FixtureRequest) -> StoreSubject:
 
 def _local_engine(request: pytest.FixtureRequest) -> EngineSubject:
     profile = folder_profile(Path(request.getfixturevalue("tmp_path")) / "volume")
-    return EngineSubject(profile, profile, (sys.executable,), stub_blender, local_processes)
+    return EngineSubject(profile, profile, (sys.executable,), stub_blender, local_processes, demo_scene)
 
 
 def _local_engine_on_network(request: pytest.FixtureRequest) -> EngineSubject:
     near, far = (folder_profile(root, visibility_s=1.0) for root in _network_roots(request))
-    return EngineSubject(near, far, (sys.executable,), stub_blender, local_processes)
+    return EngineSubject(near, far, (sys.executable,), stub_blender, local_processes, demo_scene)
 
 
 def _network_roots(request: pytest.FixtureRequest) -> tuple[Path, ...]:
@@ -158,6 +171,12 @@ def _served(server: FileBrowserServer, request: pytest.FixtureRequest, prefix: s
     return filebrowser_profile(server, prefix, password)
 
 
+def _argo_engine(request: pytest.FixtureRequest) -> EngineSubject:
+    cluster: Cluster = request.getfixturevalue("cluster")
+    farm = ArgoFarm(cluster, Path(request.getfixturevalue("tmp_path")), workers=WORKERS)
+    return EngineSubject(farm.profile, farm.profile, (), farm.blender, farm.processes, farm.scene, patience=4.0)
+
+
 STORE_SUBJECTS = [
     pytest.param(_plain_store, id="folder"),
     pytest.param(_network_store, id="folder-network", marks=pytest.mark.network_volume),
@@ -167,4 +186,5 @@ STORE_SUBJECTS = [
 ENGINE_SUBJECTS = [
     pytest.param(_local_engine, id="local"),
     pytest.param(_local_engine_on_network, id="local-network", marks=pytest.mark.network_volume),
+    pytest.param(_argo_engine, id="argo", marks=pytest.mark.cluster),
 ]

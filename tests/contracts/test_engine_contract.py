@@ -354,19 +354,17 @@ def test_two_jobs_share_the_places_and_both_get_on(farm: Farmer) -> None:
 
 @pytest.mark.blender
 def test_a_real_blender_renders_a_real_scene(engine_subject: EngineSubject, tmp_path: Path) -> None:
-    from cloud_farm.blender import find_blender, run_script
     from cloud_farm.sending import send
     from cloud_farm.submission import prepared
 
-    scene = tmp_path / "demo.blend"
-    run_script(find_blender(), "demo_scene.py", ["--output", str(scene)], timeout=120)
+    scene = engine_subject.scene(tmp_path)
     job = RenderJob(str(scene), frames="1-4", chunk_size=2, percentage=10, samples=1)
     store, engine = engine_subject.store(), engine_subject.engine()
     with prepared(job, engine_subject.there, scene_file=scene) as ready:
         send(ready, store)
         engine.submit(ready.plan)
     job_id = ready.plan.job_id
-    wait_for(lambda: not engine.status(job_id).running, 120, what="the end")
+    wait_for(lambda: not engine.status(job_id).running, 120 * engine_subject.patience, what="the end")
     assert {task.phase for task in engine.status(job_id).tasks} == {"done"}
     layout = JobLayout(job_id)
     for frame in range(1, 5):

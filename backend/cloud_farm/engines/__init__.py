@@ -93,6 +93,7 @@ class EngineKind(NamedTuple):
 
 ENGINES: dict[str, EngineKind] = {
     "local": EngineKind("This computer", "Blender processes on this computer", "local"),
+    "argo": EngineKind("Argo Workflows", "Blender pods on a Kubernetes cluster", "argo"),
 }
 
 

@@ -17,7 +17,7 @@ from ..profile import FarmProfile
 from . import EngineStatus, TaskStatus
 from .argo_access import read_access
 from .argo_follow import Shard, ShardReader
-from .argo_labels import JOB, job_selector, lost_fields, same_workflow
+from .argo_labels import CHUNKS_SHA256, JOB, job_selector, lost_fields, same_workflow
 from .argo_manifest import workflows
 from .argo_pod import Manifest
 from .argo_settings import read_pod_settings
@@ -83,8 +83,7 @@ class ArgoEngine:
         else:
             run = 1 + max((head.run for head in heads if head.revision == plan.revision), default=-1)
         manifests = workflows(plan, self._profile, owner=user_name(), run=run, only=plan.wanted)
-        there = {head.name for head in heads}
-        missing = [manifest for manifest in manifests if manifest["metadata"]["name"] not in there]
+        missing = _missing(manifests, active)
         if missing and not active:
             self._judge(missing[0])
         for manifest in missing:
@@ -215,6 +214,18 @@ class ArgoEngine:
     def _living_pods(self, job_id: str) -> bool:
         over = ("Completed", "Error", "Failed", "Succeeded", "OOMKilled", "DeadlineExceeded", "Evicted")
         return any(line["status"] not in over for line in self.cluster.pod_lines(f"{JOB}={job_id}"))
+
+
+def _missing(manifests: Sequence[Manifest], active: Sequence[WorkflowHead]) -> list[Manifest]:
+    """Return what is still to be made: nothing where a run of other chunks goes on, whose frames these will be among.
+
+    Whoever goes on with a paused job wants only what it lacks by now; its Workflows were cut from all that it lacked before.
+    """
+    there = {head.name: head.chunks_sha256 for head in active}
+    ours = {item["metadata"]["name"]: item["metadata"]["annotations"][CHUNKS_SHA256] for item in manifests}
+    if any(ours.get(name) != chunks for name, chunks in there.items()):
+        return []
+    return [manifest for manifest in manifests if manifest["metadata"]["name"] not in there]
 
 
 def _later(before: TaskStatus | None, task: TaskStatus, head: WorkflowHead) -> TaskStatus:

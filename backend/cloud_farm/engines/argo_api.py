@@ -17,6 +17,7 @@ from kubernetes.config import ConfigException, kube_config, load_incluster_confi
 
 from ..errors import ProfileError
 from .argo_access import ClusterAccess
+from .argo_labels import CHUNKS_SHA256
 from .argo_refusals import explain, unreachable
 
 _ARGO = "/apis/argoproj.io/v1alpha1"
@@ -35,6 +36,7 @@ class WorkflowHead:
         version: Changes whenever the Workflow does.
         phase: Empty until the controller took notice.
         completed: Nothing of it runs or will run.
+        chunks_sha256: Tells which chunks it renders.
     """
 
     name: str
@@ -44,6 +46,7 @@ class WorkflowHead:
     revision: int
     run: int
     shard: int
+    chunks_sha256: str = ""
 
     @property
     def started(self) -> bool:
@@ -228,5 +231,6 @@ def _head(item: Mapping[str, Any]) -> WorkflowHead:
         version=str(metadata["resourceVersion"]),
         phase=str(labels.get("workflows.argoproj.io/phase") or ""),
         completed=labels.get("workflows.argoproj.io/completed") == "true",
+        chunks_sha256=str((metadata.get("annotations") or {}).get(CHUNKS_SHA256) or ""),
         **numbers,
     )

@@ -25,6 +25,7 @@ Manifest = dict[str, Any]
 
 ATTEMPTS = 21
 """The first and 20 retries: for infrastructure only, frames that fail are counted by themselves (contract §4)."""
+_NEVER, _DEVICE_ABSENT = 78, 11
 _AGAIN = (-1, 10, 12, 13, 16, 137, 143)
 """Ends that are tried again to the limit: no exit code at all, ours that say so, killed from outside. Others three times."""
 _FARM, _SCRATCH, _SHM = "farm", "scratch", "shm"
@@ -160,13 +161,15 @@ def _container(profile: FarmProfile, settings: PodSettings, image: FarmImage, ta
 def retry_strategy(version: tuple[int, int], *, matching_nodes: int) -> Manifest:
     """Return when a pod is tried again, and where: elsewhere only if there surely is an elsewhere."""
     exit_code = "asInt(lastRetry.exitCode)"
+    # A device that is absent may be there on another node, if there is another one.
+    never = [_NEVER] if matching_nodes != 1 else [_DEVICE_ABSENT, _NEVER]
     again = f"lastRetry.status == 'Error' || {exit_code} in {list(_AGAIN)} || asInt(retries) < 3"
     growing = {"duration": "15s", "factor": "2", "cap": "10m"}
     elsewhere: Manifest = {"affinity": {"nodeAntiAffinity": {}}} if matching_nodes >= _ENOUGH_NODES else {}
     return {
         "limit": str(ATTEMPTS - 1),
         "retryPolicy": "Always",
-        "expression": f"{exit_code} != 78 && ({again})",
+        "expression": f"{exit_code} not in {never} && ({again})",
         # Older ones know no cap: growing times would end in days.
         "backoff": growing if version >= (3, 7) else {"duration": "60s", "factor": "1"},
         **elsewhere,
