@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from .cli_common import (
 )
 from .cli_text import clean
 from .errors import Cancelled, LandingError, UsageError
-from .events import Event, Stage, Submitted, counted
+from .events import Event, Stage, Submitted, counted, ignore
 from .options import job_from_values
 
 if TYPE_CHECKING:
@@ -89,16 +90,20 @@ def demo(folder: Path, wait: bool, **values: Any) -> int:
 @click.argument("scene_file", metavar="[SCENE]", required=False)
 @click.option("--on-volume", metavar="PATH", help="A .blend that is on the farm's volume already; takes SCENE's place.")
 @job_options
+@click.option("--yaml", is_flag=True, help="Print the Workflows, as argo submit and kubectl create take them.")
 @front_options("farm", "allow_scripts", "json")
 @local_options
-def plan(scene_file: str | None, on_volume: str | None, **values: Any) -> int:
+def plan(scene_file: str | None, on_volume: str | None, yaml: bool, **values: Any) -> int:
     """Show what rendering SCENE would do: files, chunks, commands. Nothing is sent."""
     farm = get_farm(values["farm"], blender=values["blender"], workers=values["workers"])
     with farm.prepare(
         _job(scene_file, on_volume, values),
         allow_scripts=values["allow_scripts"],
-        on_event=steps_listener(as_json=values["json"]),
+        on_event=ignore if yaml else steps_listener(as_json=values["json"]),
     ) as ready:
+        if yaml:
+            _print_manifests(farm.engine.manifests(ready.plan), farm.profile.name)
+            return 0
         show_plan(ready, as_json=values["json"], commands=True)
     return 0
 
@@ -119,6 +124,17 @@ def pack(scene_file: str, **values: Any) -> int:
             click.echo(f"{entry.sha256[:12]}  {entry.size:>12,}  {entry.path}")
         click.echo(f"{counted(len(ready.pack.files), 'file')}, {ready.pack.size:,} bytes")
     return 0
+
+
+def _print_manifests(manifests: Sequence[Mapping[str, Any]], farm: str) -> None:
+    import yaml
+
+    if not manifests:
+        raise UsageError(
+            f"Farm '{farm}' renders on this computer: no cluster gets a manifest. Choose another with --farm."
+        )
+    click.echo("# Prepares and renders the job once its files are on the volume, which cloud-farm render sends.")
+    click.echo(yaml.safe_dump_all(manifests, sort_keys=False, allow_unicode=True, explicit_start=True), nl=False)
 
 
 def submit_and_follow(farm: Farm, job: RenderJob, values: dict[str, Any], *, wait: bool) -> int:

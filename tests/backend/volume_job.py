@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from cloud_farm.control import publish_plan
@@ -27,6 +28,9 @@ class StillEngine:
         self.plans: list[RenderPlan] = []
 
     def check(self) -> tuple[Finding, ...]:
+        return ()
+
+    def manifests(self, plan: RenderPlan) -> tuple[Mapping[str, Any], ...]:
         return ()
 
     def submit(self, plan: RenderPlan) -> None:

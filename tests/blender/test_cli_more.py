@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cloud_farm.blender import find_blender
+import yaml
+from cloud_farm.blender import find_blender, probe
 
 from .test_cli_render import cloud_farm_command, events, in_blender, jobs_on_the_volume
 
@@ -366,3 +367,21 @@ def test_a_movie_that_can_not_be_written_is_refused_and_leaves_nothing(
     assert refused.returncode == 2, refused.stdout + refused.stderr
     assert "Traceback" not in refused.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_cluster_would_be_sent_is_printed(scene: Path, tmp_path: Path) -> None:
+    version = probe(find_blender()).version
+    minor = ".".join(version.split(".")[:2])
+    (tmp_path / "studio.yaml").write_text(
+        f"schema: 1\nengine: argo\nvolume: {{claim: shared-data-pvc, mount_path: /data}}\nargo_version: 3.7.14\ngpu: {{device: cpu}}\n"
+        f"images: {{'{minor}': registry.example.com/blender:{version}}}\n"
+    )
+    done = cloud_farm_command("plan", str(scene), "--farm", "studio.yaml", "--yaml", "--chunk-size", "3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    [workflow] = yaml.safe_load_all(done.stdout)
+    assert workflow["kind"] == "Workflow"
+    parameters = {item["name"]: item["value"] for item in workflow["spec"]["arguments"]["parameters"]}
+    assert [chunk["frames"] for chunk in json.loads(parameters["chunks"])] == ["1-3", "4"]
+    refused = cloud_farm_command("plan", str(scene), "--yaml", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "renders on this computer" in refused.stderr

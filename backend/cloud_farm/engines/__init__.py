@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import ProfileError
 
@@ -55,6 +56,9 @@ class Engine(Protocol):
 
     def check(self) -> tuple[Finding, ...]:
         """Look whether jobs can run here; a finding for each thing that is wrong."""
+
+    def manifests(self, plan: RenderPlan) -> tuple[Mapping[str, Any], ...]:
+        """Return what a cluster would be sent for a plan; nothing where there is no cluster."""
 
     def submit(self, plan: RenderPlan) -> None:
         """Take the plan and see it through without the caller. The same job and revision twice is one job.

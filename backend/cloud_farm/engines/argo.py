@@ -67,6 +67,10 @@ class ArgoEngine:
 
         return check_cluster(self._profile, self._settings, lambda: self.cluster)
 
+    def manifests(self, plan: RenderPlan) -> tuple[Manifest, ...]:
+        """Return the Workflows of a plan's first run."""
+        return workflows(plan, self._profile, owner=user_name(), only=plan.wanted)
+
     def submit(self, plan: RenderPlan) -> None:
         """Create every Workflow of the plan; after that nothing of ours need run. The same job and revision twice is one job.
 

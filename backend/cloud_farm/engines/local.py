@@ -6,7 +6,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -84,6 +84,10 @@ class LocalEngine:
                 message = f"{name} {folder} can't be written: {reason}."
                 found.append(Finding(code, "error", message, path=str(folder), fix=fix))
         return tuple(found)
+
+    def manifests(self, plan: RenderPlan) -> tuple[Mapping[str, Any], ...]:
+        """Return nothing: there is no cluster."""
+        return ()
 
     def submit(self, plan: RenderPlan) -> None:
         """Start a runner for the plan, unless one of this revision runs."""
