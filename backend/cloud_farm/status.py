@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from . import history
 from .asset_trust import AssetTrust
 from .engines import Engine, EngineStatus, TaskStatus
+from .errors import EngineUnreachableError
 from .events import CancelToken, FrameFailed, FrameStarted, Listener, Progress, StateChanged, ignore
 from .frame_table import FrameState, FrameTable, Pace
 from .job import JobDocument
@@ -127,6 +129,7 @@ class StatusReader:
         self._table = FrameTable(self._tracker)
         self._pace = Pace()
         self._running: tuple[RunningFrame, ...] = ()
+        self._explained = EngineStatus(running=True)
 
     def read(
         self, *, on_event: Listener = ignore, landing: Landing | None = None, cancel: CancelToken | None = None
@@ -137,7 +140,7 @@ class StatusReader:
             Cancelled: `cancel` was set before all had landed.
         """
         # The engine is asked first: a job that ends in between has its last records on the volume when we look there.
-        engine = self._engine.status(self._document.id)
+        engine = self._ask_engine()
         self._refresh(engine)
         if landing is not None:
             self._queue.land(landing, on_event, cancel=cancel)
@@ -156,13 +159,13 @@ class StatusReader:
         Raises:
             LandingError: The folder can't be written.
         """
-        self._refresh(self._engine.status(self._document.id))
+        self._refresh(self._ask_engine())
         self._queue.add(self._tracker.published.values())
         return self._queue.land(landing)
 
     def summary(self) -> JobSummary:
         """Return one line about the job; reads no log and no record."""
-        engine = self._engine.status(self._document.id)
+        engine = self._ask_engine()
         self._refresh(engine, look_closely=False)
         state, message, stalled = self._derive(engine)
         doc = self._document
@@ -180,6 +183,14 @@ class StatusReader:
             doc.job.tags,
             stalled,
         )
+
+    def _ask_engine(self) -> EngineStatus:
+        """Have the engine explain the job; while it can't, what it said last stands: frames come by the volume all the same."""
+        try:
+            self._explained = self._engine.status(self._document.id)
+        except EngineUnreachableError as error:
+            return dataclasses.replace(self._explained, running=True, message=str(error))
+        return self._explained
 
     def _refresh(self, engine: EngineStatus, *, look_closely: bool = True) -> None:
         self._history = history.read_history(self._store, self._document.id, known=self._history)

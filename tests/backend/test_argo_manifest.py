@@ -152,7 +152,7 @@ def test_the_same_plan_gives_the_same_workflows_and_a_retry_others() -> None:
     names = {workflow["metadata"]["name"] for workflow in first}
     again = workflows(plan, profile, run=1, only={"r1c00007", "r1c00003"})
     assert [chunks(workflow) for workflow in again] == [
-        [{"id": "r1c00003", "frames": "5-6"}, {"id": "r1c00007", "frames": "13-14"}]
+        [{"id": "r1c00003", "frames": "5-6", "count": "2"}, {"id": "r1c00007", "frames": "13-14", "count": "2"}]
     ]
     assert not names & {workflow["metadata"]["name"] for workflow in again}
     assert again[0]["metadata"]["name"] == f"{JOB_ID}-r1-run1"
@@ -247,9 +247,9 @@ def test_the_parameters_of_the_tutorial_are_shown_and_all_are_strings() -> None:
     assert (values["sliceSize"], values["start"], values["stop"]) == ("3", "-5", "100")
     assert values["outputLocation"] == f"/data/cloud-farm/jobs/{JOB_ID}/frames/r1"
     assert chunks(workflow) == [
-        {"id": "r1c00001", "frames": "-5-5:5"},
-        {"id": "r1c00002", "frames": "10-20:5"},
-        {"id": "r1c00003", "frames": "100"},
+        {"id": "r1c00001", "frames": "-5-5:5", "count": "3"},
+        {"id": "r1c00002", "frames": "10-20:5", "count": "3"},
+        {"id": "r1c00003", "frames": "100", "count": "1"},
     ]
 
 

@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 
 import pytest
-from cloud_farm.errors import Cancelled, LandingError
+from cloud_farm.engines import EngineStatus
+from cloud_farm.errors import Cancelled, EngineUnreachableError, LandingError
 from cloud_farm.events import CancelToken, Event, FrameDone, Note, Transfer
 from cloud_farm.job import parse_job
 from cloud_farm.landed import Landing
@@ -141,3 +142,20 @@ def test_a_cancel_ends_the_landing_and_loses_nothing(store: FolderStore, followe
     assert follower.landed() == []
     assert follower.look() == ()
     assert follower.landed() == list(range(1, 21))
+
+
+def test_frames_land_while_the_cluster_does_not_answer(store: FolderStore, tmp_path: Path) -> None:
+    class Unreachable(StillEngine):
+        def status(self, job_id: str) -> EngineStatus:
+            raise EngineUnreachableError("The cluster does not answer.")
+
+    document = parse_job(store.read(LAYOUT.job_json), where="job.json")
+    reader = StatusReader(store, Unreachable(), document, landing=tmp_path)
+    landing = Landing(store, JOB_ID, tmp_path / "frames", created=0.0)
+    for frame in range(1, 25):
+        status = reader.read(landing=landing)
+        assert (status.state, status.is_final) == ("rendering" if frame > 1 else "queued", False)
+        assert "The cluster does not answer." in status.messages
+        publish_frame(store, frame)
+    assert reader.read(landing=landing).state == "done"
+    assert len(list((tmp_path / "frames").iterdir())) == 24

@@ -66,7 +66,7 @@ class ArgoFarm:
             argo_version=cluster.flavour.version,
             kubernetes={
                 "kubeconfig": str(cluster.kubeconfig("artist")), "namespace": cluster.namespace, "service_account": "executor",
-                "image_pull_policy": "Never", "user": RENDERER, "matching_nodes": 1,
+                "image_pull_policy": "Never", "user": RENDERER, "matching_nodes": 1, "backoff_s": 2,
                 # Two fit on the node with its two cores, three don't; the preparation of another job does.
                 "cpu": "800m", "memory": "1Gi", "prepare": {"cpu": "100m", "memory": "512Mi"},
             },

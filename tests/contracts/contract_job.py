@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,6 @@ from .subjects import EngineSubject
 _SCENE = SceneInfo(
     "Scene", 1, 4, 1, 24.0, "CYCLES", ("Cam",), "Cam", (), ("ViewLayer",), (4, 4), "//shot_", "PNG", False
 )
-_NUMBERS = iter(range(10**6))
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60, *, what: str = "it") -> None:
@@ -57,7 +57,7 @@ class ContractJob:
         self.subject = subject
         self.engine = subject.engine()
         self.store: Store = subject.store()
-        self.id = f"contract-20261123-{next(_NUMBERS):06d}"
+        self.id = f"contract-20261123-{secrets.token_hex(3)}"
         self.layout = JobLayout(self.id)
         self._folder = folder
         self._job = RenderJob("shot.blend", frames=frames, chunk_size=chunk_size, retries=tries, priority=priority)

@@ -56,7 +56,7 @@ def fatal(code: int, cause: int | None, message: str) -> int:
 
 def happens(paths: volume.JobPaths, what: str, times: int) -> bool:
     """Count on the volume; True for the first `times` calls."""
-    folder = paths.job_dir / "stub"
+    folder = paths.job_dir / "logs" / "stub"
     folder.mkdir(exist_ok=True)
     for number in range(times):
         try:

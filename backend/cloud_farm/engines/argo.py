@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EngineConflictError, EngineError, EngineUnreachableError, JobBusyError
+from ..errors import EngineConflictError, EngineError, EngineForbiddenError, EngineUnreachableError, JobBusyError
 from ..history import user_name
 from ..job import Finding
 from ..layout import is_job_id
@@ -31,6 +32,8 @@ _POLL_SECONDS = 0.5
 _KIND_SECONDS = 10.0
 """How long a cancelled frame may take to end by itself before its pod is told to."""
 _END_SECONDS = 30.0
+_LOST_SECONDS = 60.0
+"""How long after it should be gone a pod counts as lost."""
 
 
 def open_engine(profile: FarmProfile) -> ArgoEngine:
@@ -45,6 +48,7 @@ class ArgoEngine:
         self._profile = profile
         self._settings = read_pod_settings(profile)
         self._sleep = sleep
+        self._looked_for_lost = -_LOST_SECONDS
 
     @cached_property
     def cluster(self) -> Cluster:
@@ -110,6 +114,8 @@ class ArgoEngine:
                     task, message=self._explainer.plain(task.message, waits=task.phase == "waiting")
                 )
                 rows[task.id] = _later(rows.get(task.id), told, head)
+        if running:
+            self._free_lost_pods(job_id)
         return EngineStatus(running=running, tasks=_in_order(rows), message=_summary(rows.values()) if running else "")
 
     def cancel(self, job_id: str) -> None:
@@ -206,18 +212,31 @@ class ArgoEngine:
                     raise
                 self._sleep(2.0**tried)
 
+    def _free_lost_pods(self, job_id: str) -> None:
+        """Forget pods that should have ended long ago: their node is dead, and Argo would wait for them for ever.
+
+        Should such a node come back, two attempts publish the same frames, of which the first one counts.
+        """
+        if time.monotonic() - self._looked_for_lost < _LOST_SECONDS / 2:
+            return
+        self._looked_for_lost = time.monotonic()
+        with contextlib.suppress(
+            EngineForbiddenError
+        ):  # others may have the right; the job goes on once the node is back
+            for pod in self.cluster.ending_pods(f"{JOB}={job_id}"):
+                if self.cluster.now() > pod.due + _LOST_SECONDS:
+                    self.cluster.delete_pod(pod)
+
     def _wait_until_still(self, job_id: str, seconds: float, *, ended: bool = False) -> None:
         """Wait until no pod of the job runs, and with `ended` until Argo has closed its books on it."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             heads = self._heads(job_id)
-            if not (any(not head.completed for head in heads) if ended else False) and not self._living_pods(job_id):
+            if not (any(not head.completed for head in heads) if ended else False) and not self.cluster.has_living_pods(
+                f"{JOB}={job_id}"
+            ):
                 return
             self._sleep(_POLL_SECONDS)
-
-    def _living_pods(self, job_id: str) -> bool:
-        over = ("Completed", "Error", "Failed", "Succeeded", "OOMKilled", "DeadlineExceeded", "Evicted")
-        return any(line["status"] not in over for line in self.cluster.pod_lines(f"{JOB}={job_id}"))
 
 
 def _missing(manifests: Sequence[Manifest], active: Sequence[WorkflowHead]) -> list[Manifest]:

@@ -18,12 +18,12 @@ from kubernetes.config import ConfigException, kube_config, load_incluster_confi
 from ..errors import ProfileError
 from .argo_access import ClusterAccess
 from .argo_labels import CHUNKS_SHA256
+from .argo_nodes import seconds
 from .argo_refusals import explain, unreachable
 
 _ARGO = "/apis/argoproj.io/v1alpha1"
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 120.0
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-_TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PAGE = 500
 
@@ -52,6 +52,20 @@ class WorkflowHead:
     def started(self) -> bool:
         """Whether it made pods: one that waits for its turn did not."""
         return self.phase not in ("", "Pending")
+
+
+@dataclass(frozen=True)
+class EndingPod:
+    """A pod that was told to end and did not yet.
+
+    Attributes:
+        uid: Tells it from a later one of the same name.
+        due: When it should be gone, its grace included; seconds since 1970 by the cluster's clock.
+    """
+
+    name: str
+    uid: str
+    due: float
 
 
 class Cluster:
@@ -106,12 +120,24 @@ class Cluster:
 
     # -- pods and nodes -------------------------------------------------------------------------------------------------
 
-    def pod_lines(self, selector: str) -> list[dict[str, str]]:
-        """List pods as people see them: NAME, READY, STATUS, RESTARTS, AGE, … in lower case; a hundred bytes each."""
-        query = [("labelSelector", selector), ("includeObject", "None")]
-        table = self._call("GET", f"/api/v1/namespaces/{self.namespace}/pods", query=query, accept=_TABLE)
-        names = [str(column["name"]).lower() for column in table["columnDefinitions"]]
-        return [dict(zip(names, map(str, row["cells"]), strict=True)) for row in table.get("rows") or ()]
+    def has_living_pods(self, selector: str) -> bool:
+        """Tell whether a pod of these is not over."""
+        living = "status.phase!=Succeeded,status.phase!=Failed"
+        query = [("labelSelector", selector), ("fieldSelector", living), ("limit", "1")]
+        found = self._call("GET", f"/api/v1/namespaces/{self.namespace}/pods", query=query, accept=_METADATA)
+        return bool(found.get("items"))
+
+    def ending_pods(self, selector: str) -> list[EndingPod]:
+        """List the pods that were told to end and are there still."""
+        query = [("labelSelector", selector)]
+        found = self._call("GET", f"/api/v1/namespaces/{self.namespace}/pods", query=query, accept=_METADATA)
+        stamps = [(item["metadata"], item["metadata"].get("deletionTimestamp")) for item in found.get("items") or ()]
+        return [EndingPod(str(m["name"]), str(m["uid"]), seconds(due)) for m, due in stamps if due]
+
+    def delete_pod(self, pod: EndingPod) -> None:
+        """Forget a pod without waiting for its node; only the very one that was seen."""
+        body = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod.uid}}
+        self._call("DELETE", f"/api/v1/namespaces/{self.namespace}/pods/{pod.name}", body=body, absent=True)
 
     def nodes(self) -> list[dict[str, Any]]:
         """List the cluster's nodes."""

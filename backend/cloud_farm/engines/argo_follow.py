@@ -6,12 +6,11 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ..plan import PREPARE
 from . import TaskStatus
-from .argo_nodes import Unreadable, active_pods, begun_tasks, status_nodes
+from .argo_nodes import Unreadable, active_pods, begun_tasks, seconds, status_nodes
 
 if TYPE_CHECKING:
     from .argo_api import WorkflowHead
@@ -78,7 +77,7 @@ class ShardReader:
 def read_shard(workflow: Mapping[str, Any]) -> Shard:
     """Return what a Workflow says. Pure."""
     status, spec = workflow.get("status") or {}, workflow["spec"]
-    ended = _seconds(status.get("finishedAt"))
+    ended = seconds(status.get("finishedAt"))
     ids = (PREPARE, *chunk_ids(spec))
     try:
         nodes = status_nodes(workflow)
@@ -110,8 +109,3 @@ def _never_begun(prepare: TaskStatus | None, *, over: bool) -> tuple[str, str]:
 def _size(workflow: Mapping[str, Any]) -> int:
     status = workflow.get("status") or {}
     return len(status.get("compressedNodes") or "") or _BYTES_PER_NODE * len(status.get("nodes") or ())
-
-
-def _seconds(text: Any) -> float:
-    """Read a time of the API; 0 for none."""
-    return datetime.fromisoformat(str(text)).timestamp() if text else 0.0

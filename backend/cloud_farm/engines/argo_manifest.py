@@ -23,7 +23,7 @@ from ..plan import DEFAULT_PARALLELISM, RenderPlan, scripts_word
 from ..profile import FarmProfile
 from .argo_labels import app_labels, plain, template_annotations, workflow_annotations, workflow_labels
 from .argo_names import argo_version, draws, has_collision, workflow_name
-from .argo_pod import ATTEMPTS, Manifest, parameter, pod_security, templates, volumes
+from .argo_pod import ATTEMPTS, CHUNK_PARAMETERS, Manifest, parameter, pod_security, templates, volumes
 from .argo_settings import PodSettings, read_pod_settings
 from .argo_shards import Shard, cut, wanted_chunks
 
@@ -35,7 +35,7 @@ _PARAMETERS = (
     "filename", "sliceSize", "start", "stop", "outputLocation", "job", "revision", "plan", "supervisor", "scripts", "chunks",
 )  # fmt: skip
 _PLACEHOLDER = re.compile(
-    r"\{\{(workflow\.parameters\.(" + "|".join(_PARAMETERS) + r")|(inputs\.parameters|item)\.(id|frames))\}\}"
+    rf"\{{\{{(workflow\.parameters\.({'|'.join(_PARAMETERS)})|(inputs\.parameters|item)\.({'|'.join(CHUNK_PARAMETERS)})|status|duration)\}}\}}"
 )
 
 

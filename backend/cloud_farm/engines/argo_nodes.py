@@ -10,6 +10,7 @@ import base64
 import gzip
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from ..plan import PREPARE
@@ -64,6 +65,11 @@ def begun_tasks(nodes: Mapping[str, Node]) -> dict[str, TaskStatus]:
 def active_pods(nodes: Iterable[Node]) -> int:
     """Count the pods that are there and not over."""
     return sum(1 for node in nodes if node.get("type") == "Pod" and node.get("phase") in ("Pending", "Running"))
+
+
+def seconds(text: Any) -> float:
+    """Read a time of the API, seconds since 1970; 0 for none."""
+    return datetime.fromisoformat(str(text)).timestamp() if text else 0.0
 
 
 def _unpack(data: bytes) -> bytes:

@@ -32,6 +32,9 @@ _FARM, _SCRATCH, _SHM = "farm", "scratch", "shm"
 SCRATCH_PATH = "/cloud-farm-scratch"
 _LAST_WORDS = "/dev/termination-log"
 _ENOUGH_NODES = 3
+_BUCKETS_S = (15, 60, 300, 900, 3600, 14400)
+CHUNK_PARAMETERS = ("id", "frames", "count")
+"""What differs from chunk to chunk."""
 _PATH = re.compile(r"[\w./ @+-]+")
 _CLAIM = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
@@ -95,7 +98,7 @@ def _main() -> Manifest:
     render = {
         "name": "render",
         "template": "render",
-        "arguments": {"parameters": [{"name": key, "value": f"{{{{item.{key}}}}}"} for key in ("id", "frames")]},
+        "arguments": {"parameters": [{"name": key, "value": f"{{{{item.{key}}}}}"} for key in CHUNK_PARAMETERS]},
         "withParam": parameter("chunks"),
     }
     return {"name": "main", "steps": [[{"name": PREPARE, "template": PREPARE}], [render]]}
@@ -105,8 +108,9 @@ def _prepare(profile: FarmProfile, settings: PodSettings, image: FarmImage, vers
     resources = {"cpu": settings.prepare.cpu, "memory": settings.prepare.memory}
     return {
         "name": PREPARE,
+        "metrics": {"prometheus": [_seconds_metric(PREPARE)]},
         "metadata": _pod_metadata(settings, PREPARE, {}),
-        "retryStrategy": retry_strategy(version, matching_nodes=0),
+        "retryStrategy": retry_strategy(version, backoff_s=settings.backoff_s),
         **_placement(settings, settings.prepare.node_labels, settings.prepare.tolerations),
         "podSpecPatch": _patch(settings, runtime_class=""),
         "container": {
@@ -124,9 +128,10 @@ def _render(
 ) -> Manifest:
     return {
         "name": "render",
-        "inputs": {"parameters": [{"name": "id"}, {"name": "frames"}]},
+        "inputs": {"parameters": [{"name": key} for key in CHUNK_PARAMETERS]},
+        "metrics": {"prometheus": [_frames_metric(), _seconds_metric("render")]},
         "metadata": _pod_metadata(settings, "{{inputs.parameters.id}}", {FRAMES: "{{inputs.parameters.frames}}"}),
-        "retryStrategy": retry_strategy(version, matching_nodes=settings.matching_nodes),
+        "retryStrategy": retry_strategy(version, backoff_s=settings.backoff_s, matching_nodes=settings.matching_nodes),
         **_placement(settings, _gpu_labels(profile), profile.gpu.tolerations),
         "podSpecPatch": _patch(settings, runtime_class=settings.runtime_class),
         "container": {
@@ -135,6 +140,25 @@ def _render(
             "resources": _render_resources(profile, settings, gpus),
             "volumeMounts": [*_render_mounts(profile), *_scratch_mounts(settings)],
         },
+    }
+
+
+def _frames_metric() -> Manifest:
+    """Count frames for Prometheus, which reads them from Argo's controller."""
+    return {
+        "name": "cloud_farm_frames",
+        "help": "Frames of the chunks that ended, by how they did.",
+        "labels": [{"key": "result", "value": "{{status}}"}],
+        "counter": {"value": "{{inputs.parameters.count}}"},
+    }
+
+
+def _seconds_metric(stage: str) -> Manifest:
+    return {
+        "name": "cloud_farm_seconds",
+        "help": "Seconds from a task's beginning to its end, waiting and repetitions included.",
+        "labels": [{"key": "stage", "value": stage}, {"key": "result", "value": "{{status}}"}],
+        "histogram": {"buckets": list(_BUCKETS_S), "value": "{{duration}}"},
     }
 
 
@@ -158,20 +182,20 @@ def _container(profile: FarmProfile, settings: PodSettings, image: FarmImage, ta
     }
 
 
-def retry_strategy(version: tuple[int, int], *, matching_nodes: int) -> Manifest:
+def retry_strategy(version: tuple[int, int], *, backoff_s: int, matching_nodes: int = 0) -> Manifest:
     """Return when a pod is tried again, and where: elsewhere only if there surely is an elsewhere."""
     exit_code = "asInt(lastRetry.exitCode)"
     # A device that is absent may be there on another node, if there is another one.
     never = [_NEVER] if matching_nodes != 1 else [_DEVICE_ABSENT, _NEVER]
     again = f"lastRetry.status == 'Error' || {exit_code} in {list(_AGAIN)} || asInt(retries) < 3"
-    growing = {"duration": "15s", "factor": "2", "cap": "10m"}
+    growing = {"duration": f"{backoff_s}s", "factor": "2", "cap": "10m"}
     elsewhere: Manifest = {"affinity": {"nodeAntiAffinity": {}}} if matching_nodes >= _ENOUGH_NODES else {}
     return {
         "limit": str(ATTEMPTS - 1),
         "retryPolicy": "Always",
         "expression": f"{exit_code} not in {never} && ({again})",
         # Older ones know no cap: growing times would end in days.
-        "backoff": growing if version >= (3, 7) else {"duration": "60s", "factor": "1"},
+        "backoff": growing if version >= (3, 7) else {"duration": f"{4 * backoff_s}s", "factor": "1"},
         **elsewhere,
     }
 

@@ -74,6 +74,7 @@ class PodSettings:
         workflow_template: Name of WorkflowTemplates to refer to, where artists may not submit pods of their own; empty sends whole
             Workflows.
         deadline_s: Longest time of one attempt at a chunk where frames have no limit, image pull included.
+        backoff_s: Before the first repetition of a task that failed; each further one waits twice as long, ten minutes at most.
         node_lost_s: How long a pod waits for a node that does not answer any more.
         grace_s: Between SIGTERM and SIGKILL; the supervisor needs 20 to end its Blender.
     """
@@ -101,6 +102,7 @@ class PodSettings:
     ttl_s: TtlSettings = field(default_factory=TtlSettings)
     workflow_template: str = ""
     deadline_s: int = 86400
+    backoff_s: int = 15
     node_lost_s: int = 60
     grace_s: int = 45
 
@@ -164,6 +166,7 @@ def _checks(settings: PodSettings) -> Iterable[tuple[bool, str]]:
     yield settings.user > 0, "user should be the number of a user other than root."
     yield settings.matching_nodes >= 0, "matching_nodes should be 0 or more."
     yield settings.deadline_s >= 60, "deadline_s should be at least 60 seconds."
+    yield settings.backoff_s >= 1, "backoff_s should be at least 1 second."
     yield settings.node_lost_s >= 0, "node_lost_s should be 0 or more."
     yield settings.grace_s >= 30, "grace_s should be at least 30: the supervisor needs 20 seconds to end its Blender."
     yield min(settings.ttl_s.success, settings.ttl_s.failure) >= 60, "ttl_s should be at least 60 seconds each."

@@ -78,8 +78,9 @@ def cut(chunks: Sequence[Chunk], parallelism: int) -> list[Shard]:
 
 
 def _item(chunk: Chunk) -> dict[str, str]:
-    """Id and frames of a chunk; short, since Argo repeats them in the name of each of its nodes."""
+    """Id, frames and their count of a chunk; short, since Argo repeats them in the name of each of its nodes."""
     frames = str(chunk.frames)
     if len(frames) > _LONGEST_FRAMES:
         frames = f"{chunk.frames.frames[0]}..{chunk.frames.frames[-1]}"
-    return {"id": chunk.id, "frames": f"{camera_slug(chunk.camera)} {frames}" if chunk.camera else frames}
+    camera = f"{camera_slug(chunk.camera)} " if chunk.camera else ""
+    return {"id": chunk.id, "frames": f"{camera}{frames}", "count": str(len(chunk.frames))}
