@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,20 @@ class KubeApi:
             refusal = NotThere if answer.status_code == requests.codes.not_found else ApiRefused
             raise refusal(f"{method} {path}", answer.status_code, data["message"] if is_json else data[:500])
         return data
+
+    @contextlib.contextmanager
+    def stream(self, path: str, params: dict[str, str]) -> Iterator[Iterator[bytes]]:
+        """Yield the lines of an answer that goes on, as a watch's.
+
+        Raises:
+            requests.RequestException: There is no answer, or it breaks off.
+        """
+        url = f"{self._server}/{path.lstrip('/')}"
+        with self._session.get(
+            url, params=params, verify=self._ca, timeout=(10, 90), stream=True, allow_redirects=False
+        ) as answer:
+            answer.raise_for_status()
+            yield answer.iter_lines(chunk_size=None)  # type: ignore[arg-type]  # as they come
 
     def path(self, kind: str, name: str = "", *, namespace: str = "") -> str:
         """Return where objects of a kind are, or one of them."""

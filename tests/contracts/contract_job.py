@@ -40,6 +40,7 @@ class ContractJob:
         chunk_size: Frames a task.
         tries: How often a frame that fails is tried.
         priority: 0 to 100.
+        title: What people call it.
         behaviour: What the stub Blender does; see stub_blender.py.
     """
 
@@ -52,6 +53,7 @@ class ContractJob:
         chunk_size: int = 1,
         tries: int = 3,
         priority: int = 50,
+        title: str = "",
         **behaviour: Any,
     ) -> None:
         self.subject = subject
@@ -60,7 +62,9 @@ class ContractJob:
         self.id = f"contract-20261123-{secrets.token_hex(3)}"
         self.layout = JobLayout(self.id)
         self._folder = folder
-        self._job = RenderJob("shot.blend", frames=frames, chunk_size=chunk_size, retries=tries, priority=priority)
+        self._job = RenderJob(
+            "shot.blend", frames=frames, chunk_size=chunk_size, retries=tries, priority=priority, name=title
+        )
         self._behaviour = behaviour
         self.pack = self._packed()
         self.plan = self.make_plan()

@@ -1,7 +1,7 @@
 """A Blender that renders in milliseconds: takes render_chunk's command line, publishes small real PNGs through the real code.
 
 `python stub_blender.py --stub JSON -b … --python …/render_chunk.py -- …`. JSON says how it behaves:
-seconds (per frame), fail [frames], crash {frame: [signal, how many times]}, exit [code, how many times, message].
+seconds (per frame), fail [frames], crash {frame: [signal, how many times]}, memory {frame: how many times it takes 4 GiB}, exit [code, how many times, message].
 How often something happened is counted on the volume, so that every machine counts together.
 """
 
@@ -80,6 +80,9 @@ def render(paths: volume.JobPaths, options: argparse.Namespace, frame: int) -> b
     if name and happens(paths, f"crash.{frame}", times):
         os.kill(os.getpid(), signal.Signals[name])
         time.sleep(60)
+    if happens(paths, f"memory.{frame}", HOW.get("memory", {}).get(str(frame), 0)):
+        hog = [b"x" * (1 << 26) for _ in range(64)]
+        raise MemoryError(f"{len(hog)} times 64 MiB were not too much")
     time.sleep(HOW.get("seconds", 0))
     if frame in HOW.get("fail", ()):
         volume.emit("frame_failed", frame=frame, camera=camera, message=f"The stub can't render frame {frame}.")

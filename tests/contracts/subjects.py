@@ -58,6 +58,7 @@ class EngineSubject:
         processes: Lists what still runs of a job, by its id.
         scene: Makes a small scene by the renderers' real Blender, in a folder.
         patience: How much longer than local processes it may take.
+        frame_s: How long a frame takes in whose middle something is to happen, seconds.
     """
 
     here: FarmProfile
@@ -67,6 +68,7 @@ class EngineSubject:
     processes: Callable[[str], list[str]]
     scene: Callable[[Path], Path]
     patience: float = 1.0
+    frame_s: float = 0.4
 
     def engine(self) -> Engine:
         """Open it as another program would."""
@@ -174,7 +176,9 @@ def _served(server: FileBrowserServer, request: pytest.FixtureRequest, prefix: s
 def _argo_engine(request: pytest.FixtureRequest) -> EngineSubject:
     cluster: Cluster = request.getfixturevalue("cluster")
     farm = ArgoFarm(cluster, Path(request.getfixturevalue("tmp_path")), workers=WORKERS)
-    return EngineSubject(farm.profile, farm.profile, (), farm.blender, farm.processes, farm.scene, patience=4.0)
+    return EngineSubject(
+        farm.profile, farm.profile, (), farm.blender, farm.processes, farm.scene, patience=4.0, frame_s=4.0
+    )
 
 
 STORE_SUBJECTS = [

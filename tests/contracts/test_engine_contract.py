@@ -193,7 +193,7 @@ def test_a_forgotten_job_is_unknown_and_its_frames_stay(farm: Farmer) -> None:
 
 
 def test_cancel_ends_everything_and_may_be_said_twice(farm: Farmer) -> None:
-    job = farm.job("1-8", chunk_size=4, seconds=0.4).submit()
+    job = farm.job("1-8", chunk_size=4, seconds=farm.subject.frame_s).submit()
     job.wait_for_frames(1)
     job.engine.cancel(job.id)
     assert not job.status().running

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _TRIES = 5
 _POLL_SECONDS = 0.5
-_KIND_SECONDS = 10.0
+_KIND_SECONDS = 5.0
 """How long a cancelled frame may take to end by itself before its pod is told to."""
 _END_SECONDS = 30.0
 _LOST_SECONDS = 60.0
@@ -55,7 +55,7 @@ class ArgoEngine:
         """The cluster's API; Kubernetes' library takes half a second to load, so it waits until it is needed."""
         from .argo_api import Cluster
 
-        return Cluster(read_access(self._profile), self._settings.namespace)
+        return Cluster(lambda: read_access(self._profile), self._settings.namespace)
 
     @cached_property
     def _shards(self) -> ShardReader:

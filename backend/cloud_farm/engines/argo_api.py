@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -72,12 +72,13 @@ class Cluster:
     """A cluster's API, as one user, in one namespace.
 
     Args:
-        access: The way there.
+        access: Reads the way there; again when the cluster does not accept our login any more, since tokens are renewed.
         namespace: Empty takes the one of the kubeconfig's context, or of the pod that we run in.
     """
 
-    def __init__(self, access: ClusterAccess, namespace: str = "") -> None:
-        self._client, own_namespace = _connect(access)
+    def __init__(self, access: Callable[[], ClusterAccess], namespace: str = "") -> None:
+        self._access = access
+        self._client, own_namespace = _connect(access())
         self.namespace = namespace or own_namespace or "default"
         self.server = str(self._client.configuration.host)
         self._clock_offset = 0.0
@@ -193,12 +194,15 @@ class Cluster:
         headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        sent = [(key, value) for key, value in query if value]
         try:
-            answer = self._client.call_api(
-                path, method, query_params=[(key, value) for key, value in query if value], header_params=headers, body=body,
-                auth_settings=["BearerToken"], _preload_content=False, _return_http_data_only=True,
-                _request_timeout=(_CONNECT_SECONDS, _READ_SECONDS),
-            )  # fmt: skip
+            try:
+                answer = self._send(method, path, sent, headers, body)
+            except ApiException as error:
+                if error.status != 401:
+                    raise
+                self._client, _ = _connect(self._access())
+                answer = self._send(method, path, sent, headers, body)
             self._note_time(answer.headers.get("Date", ""))
             return json.loads(answer.data)
         except ApiException as error:
@@ -207,6 +211,16 @@ class Cluster:
             raise explain(self.server, self.namespace, method, path, error) from error
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise unreachable(self.server, error) from error
+
+    def _send(
+        self, method: str, path: str, query: Sequence[tuple[str, str]], headers: Mapping[str, str], body: Any
+    ) -> urllib3.BaseHTTPResponse:
+        answer: urllib3.BaseHTTPResponse = self._client.call_api(
+            path, method, query_params=list(query), header_params=dict(headers), body=body,
+            auth_settings=["BearerToken"], _preload_content=False, _return_http_data_only=True,
+            _request_timeout=(_CONNECT_SECONDS, _READ_SECONDS),
+        )  # fmt: skip
+        return answer
 
     def _note_time(self, date: str) -> None:
         try:
