@@ -57,6 +57,8 @@ def task(shard: Shard, task_id: str = "r1c00001") -> TaskStatus:
         ("Running", [("Running", "")], ("running", "", 1)),
         ("Running", [("Failed", "Error (exit code 12): frame 2")], ("backing_off", "Error (exit code 12): frame 2", 1)),
         ("Running", [("Failed", "first"), ("Running", "")], ("running", "", 2)),
+        ("Running", [("Failed", "first"), ("Pending", "PodInitializing")], ("backing_off", "first", 2)),
+        ("Running", [("Failed", "first"), ("Pending", "Unschedulable: 0/3")], ("waiting", "Unschedulable: 0/3", 2)),
         ("Failed", [("Failed", "first"), ("Failed", "second")], ("failed", "second", 2)),
         ("Error", [("Error", "pod deleted")], ("failed", "pod deleted", 1)),
         ("Succeeded", [("Failed", "first"), ("Succeeded", "")], ("done", "", 2)),

@@ -109,7 +109,7 @@ class KubeApi:
             url, params=params, verify=self._ca, timeout=(10, 90), stream=True, allow_redirects=False
         ) as answer:
             answer.raise_for_status()
-            yield answer.iter_lines(chunk_size=None)  # type: ignore[arg-type]  # as they come
+            yield answer.iter_lines(chunk_size=None)  # type: ignore[call-overload]  # as they come
 
     def path(self, kind: str, name: str = "", *, namespace: str = "") -> str:
         """Return where objects of a kind are, or one of them."""

@@ -20,6 +20,8 @@ Node = Mapping[str, Any]
 
 STOPPED = "workflow shutdown with strategy"
 """How Argo's message begins for what was stopped."""
+STARTING = ("ContainerCreating", "PodInitializing")
+"""How messages begin that tell of nothing but a start."""
 _PHASES = {
     "Pending": "waiting", "Running": "running", "Succeeded": "done", "Failed": "failed", "Error": "failed", "Omitted": "stopped",
 }  # fmt: skip
@@ -86,11 +88,19 @@ def _task(node: Node, nodes: Mapping[str, Node]) -> TaskStatus:
     children = [nodes[child] for child in node.get("children") or () if child in nodes]
     attempts = children if node.get("type") == "Retry" else [node]
     last = attempts[-1] if attempts else node
+    if len(attempts) > 1 and _only_starts(last):
+        last = attempts[-2]  # until the next one runs, what people want to know is why the one before failed
     phase = _phase(node, last)
     message = "" if phase == "done" else str(last.get("message") or node.get("message") or "")
     return TaskStatus(
         _task_id(node), "stopped" if phase == "failed" and STOPPED in message else phase, message, len(attempts)
     )
+
+
+def _only_starts(attempt: Node) -> bool:
+    """Tell whether nothing keeps an attempt from running soon."""
+    message = str(attempt.get("message") or "")
+    return attempt.get("phase") == "Pending" and (not message or message.startswith(STARTING))
 
 
 def _phase(node: Node, last: Node) -> str:

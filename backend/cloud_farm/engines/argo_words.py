@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 
 from ..errors import EngineError
 from ..profile import FarmProfile
-from .argo_nodes import STOPPED
+from .argo_nodes import STARTING, STOPPED
 from .argo_settings import PodSettings
 
 _EXIT = re.compile(r"^(?:main: )?(?:Error|OOMKilled)? ?\(exit code (\d+)\)(?:: )?")
 _NODES_SECONDS = 60.0
 _IMAGE = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 _CONFIG = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
-_STARTING = ("ContainerCreating", "PodInitializing")
 
 
 class NodeCount(NamedTuple):
@@ -63,7 +62,7 @@ class Explainer:
         return self._waiting(message) if waits else self._ended(message)
 
     def _waiting(self, message: str) -> str:
-        if message.startswith(_STARTING):
+        if message.startswith(STARTING):
             return ""
         if message.startswith("Unschedulable"):
             return self._unschedulable(message)
