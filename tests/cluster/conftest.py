@@ -15,8 +15,9 @@ _TEST_SECONDS = 1800  # the first test waits for the cluster too, and for somebo
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give tests of the cluster the time that it takes."""
     for item in items:
-        uses = "cluster" in getattr(item, "fixturenames", ()) or item.get_closest_marker("cluster")
-        if uses and item.get_closest_marker("timeout") is None:
+        if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.cluster)
+        if item.get_closest_marker("cluster") and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(_TEST_SECONDS))
 
 
