@@ -15,8 +15,8 @@ STEADY = """
 import bpy, sys
 scene = bpy.context.scene
 scene.cycles.use_denoising = False
-scene.cycles.samples = 2
-scene.render.resolution_percentage = 20
+scene.cycles.samples = 8
+scene.render.resolution_percentage = 40
 scene.render.threads_mode, scene.render.threads = "FIXED", 1
 bpy.ops.wm.save_mainfile()
 """
@@ -74,4 +74,4 @@ def run_blender(cluster: Cluster, *arguments: str) -> None:
     }
     cluster.api.create(body)
     status = cluster.wait_for_workflow(name, patience=300)["status"]
-    assert status["phase"] == "Succeeded", status
+    assert status["phase"] == "Succeeded", cluster.log(name)
