@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 from cloud_farm import layout
 from cloud_farm.frames import FrameRange
+from cloud_farm.landing import safe_relative
 
 _SCRIPTS = Path(layout.__file__).parent / "inside_blender"
 
@@ -21,6 +22,16 @@ def volume() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["f_0001.png", "a/b/c.exr", "con.png", "CONIN$", "lpt¹ .exr", "x\u202egnp.exe", "a:b?.png", "a\\b", "\x85", "\udc80.png", "a. /b..", "", "…", "nul"],
+)  # fmt: skip
+def test_what_a_renderer_names_a_file_can_land(volume: ModuleType, name: str) -> None:
+    named = volume.portable(name)
+    assert str(safe_relative(named)) == named
+    assert volume.portable(named) == named
 
 
 CAMERAS = [None, "", "Camera", "Camera.001", "Kamera für Totale", "日本", "scene", "a" * 200, "-rf", "x\n{{y}}"]

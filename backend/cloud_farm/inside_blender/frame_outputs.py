@@ -12,12 +12,11 @@ from typing import Any
 
 import bpy  # type: ignore[import-not-found,unused-ignore]
 from exr_check import NotWhole, check_exr
+from volume import portable
 
 MOVIES = {"FFMPEG", "AVI_JPEG", "AVI_RAW"}
 _SCRATCH_NAME = "frame"
 """What the main image is called before it is published: in a template Blender would fill in variables such as {scene_name}."""
-_UNPORTABLE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _PNG_END = bytes.fromhex("0000000049454e44ae426082")
 
 
@@ -175,12 +174,6 @@ def choose_format(scene: Any, wanted: str | None) -> str:
             settings.media_type = "MULTI_LAYER_IMAGE" if target == "OPEN_EXR_MULTILAYER" else "IMAGE"
         settings.file_format = target
     return before
-
-
-def portable(path: str) -> str:
-    """Name a file so that every artist's computer can store it, whatever system it has."""
-    parts = [_UNPORTABLE.sub("_", part).rstrip(". ") or "_" for part in path.split("/")]
-    return "/".join(f"_{part}" if _RESERVED.fullmatch(part) else part for part in parts)
 
 
 def check_file(path: Path, size: tuple[int, int] | None) -> tuple[int, int]:

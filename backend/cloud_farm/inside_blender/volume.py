@@ -41,6 +41,10 @@ _LAST_WORDS = 300
 RENDER_FOLDERS = ("frames", "records", "markers", "attempts", "logs")
 """What an attempt at a chunk writes of its job; all else may be read-only for it."""
 
+# What some computer that frames land on can't store, or would show turned around; `landing.py` refuses the same.
+_UNPORTABLE = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff<>:"|?*\\]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])( *\..*)?", re.IGNORECASE)
+
 BLOCK = 500
 PROGRESS = '{"cloud_farm":'
 """Each progress line begins so; everything else in a log is Blender's own talk."""
@@ -301,6 +305,12 @@ def is_inside(path: str) -> bool:
         return False
     # Drives and back-slashes mean something on Windows only; elsewhere they are letters like others.
     return os.name != "nt" or not any(char in path for char in "\\:")
+
+
+def portable(path: str) -> str:
+    """Name a file so that every artist's computer can store it, whatever system it has."""
+    parts = [_UNPORTABLE.sub("_", part).rstrip(". ") or "_" for part in path.split("/")]
+    return "/".join(f"_{part}" if _RESERVED.fullmatch(part) else part for part in parts)
 
 
 def emit(event: str, **fields: Any) -> None:
