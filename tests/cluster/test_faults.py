@@ -27,6 +27,7 @@ from ..contracts.contract_job import ContractJob, wait_for
 from ..contracts.subjects import EngineSubject
 from .api import KubeApi
 from .farm import Cluster
+from .kwok import FakeNodes
 
 _SPAWN = multiprocessing.get_context("spawn")
 
@@ -112,12 +113,12 @@ def ended(job: ContractJob, frames: int) -> EngineStatus:
 
 
 def test_a_chunk_whose_pod_is_deleted_five_times_finishes(farmer: Farmer) -> None:
-    job = farmer.job("1-10", chunk_size=10, seconds=1.0, profile={"kubernetes.backoff_s": 1}).submit()
+    job = farmer.job("1-3", chunk_size=3, seconds=6.0, profile={"kubernetes.backoff_s": 1}).submit()
     last = ""
     for _ in range(5):
         last = farmer.wait_for_pod(job, other_than=last)["metadata"]["name"]
         farmer.cluster.api.delete("Pod", last)
-    ended(job, 10)
+    ended(job, 3)
     assert job.task(1).attempts == 6
 
 
@@ -192,11 +193,18 @@ def test_a_pod_of_a_dead_node_is_given_up_and_its_frames_are_rendered(
 ) -> None:
     monkeypatch.setattr(argo, "_LOST_SECONDS", 6.0)
     lost = {"kubernetes.node_lost_s": 0, "kubernetes.grace_s": 30}
-    job = farmer.job("1-3", chunk_size=3, seconds=45.0, profile=lost).submit()
-    pod = farmer.wait_for_pod(job)
-    with farmer.cluster.without("kubelet", sign=signal.SIGKILL):
-        wait_for(lambda: job.status() and not exists(farmer.cluster.api, pod), 240, what="the lost pod is forgotten")
-    ended(job, 3)
+    # Where every node is silent Kubernetes blames its network and gives nothing up.
+    farmer.cluster.add_nodes(FakeNodes(3))
+    try:
+        job = farmer.job("1-2", chunk_size=2, seconds=60.0, profile=lost).submit()
+        pod = farmer.wait_for_pod(job)
+        with farmer.cluster.without("kubelet", sign=signal.SIGKILL):
+            wait_for(
+                lambda: job.status() and not exists(farmer.cluster.api, pod), 240, what="the lost pod is forgotten"
+            )
+    finally:
+        farmer.cluster.remove_nodes()
+    ended(job, 2)
     assert job.task(1).attempts >= 2
 
 
