@@ -67,6 +67,7 @@ def test_who_may_not_look_at_nodes_is_told_where_to_look() -> None:
         ("ImagePullBackOff: Back-off pulling image x", "kubernetes.image_pull_secrets"),
         ('CreateContainerConfigError: secret "x" not found', 'can\'t be made: secret "x" not found'),
         ('pods "x" is forbidden: exceeded quota: gpus, used: 4', "quota is used up"),
+        ('pods "x" is forbidden: failed quota: full: must specify requests.cpu for: init,wait', "a LimitRange with default requests"),
         ("ContainerCreating", ""),
         ("PodInitializing", ""),
     ],

@@ -169,8 +169,8 @@ def scale_profile(farm: ArgoFarm) -> FarmProfile:
     return farm.profile.with_values(
         {
             "limits.parallelism": _PODS,
-            "gpu.models": (_MODEL,),
-            "gpu.tolerations": tuple(fake["tolerations"]),
+            "gpu.models": [_MODEL],
+            "gpu.tolerations": fake["tolerations"],
             "kubernetes.prepare": {"cpu": "100m", "memory": "512Mi", **fake},
             "kubernetes.annotations": {"rig/seconds": "1s", "rig/jitter": "3s"},
         },

@@ -256,7 +256,7 @@ def test_what_the_ttl_took_away_is_not_rendered_again(farmer: Farmer) -> None:
 
 # -- what a farm lacks ------------------------------------------------------------------------------------------------------
 
-_LABELS = {"gpu.models": ("RTX_9999",)}
+_LABELS = {"gpu.models": ["RTX_9999"]}
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_a_quota_that_is_used_up_is_waited_for(farmer: Farmer) -> None:
         "apiVersion": "v1",
         "kind": "ResourceQuota",
         "metadata": {"name": "full"},
-        "spec": {"hard": {"requests.cpu": "500m"}},
+        "spec": {"hard": {"pods": "1"}},
     }
     place = f"api/v1/namespaces/{farmer.cluster.namespace}/resourcequotas"
     api.request("POST", place, quota)

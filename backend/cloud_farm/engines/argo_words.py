@@ -75,6 +75,11 @@ class Explainer:
             return f"The container can't be made: {_tail(message)}"
         if "exceeded quota" in message:
             return f"The namespace's quota is used up; it starts when something else ends ({_tail(message)})."
+        if "must specify" in message and "failed quota" in message:
+            return (
+                f"The namespace's quota wants every container to say what it needs ({_tail(message)}), and Argo's own don't. Ask the"
+                " cluster's admin for a LimitRange with default requests there."
+            )
         return message
 
     def _unschedulable(self, message: str) -> str:
