@@ -211,6 +211,7 @@ def test_fields_of_pods_are_called_as_kubernetes_calls_them() -> None:
         ({"volume__sub_path": "/team"}, "sub_path should be a folder"),
         ({"volume__sub_path": "../other"}, "sub_path should be a folder"),
         ({"gpu__tolerations": [{"keys": "x"}]}, "gpu.tolerations"),
+        ({"gpu__model_label": ""}, "gpu.models needs gpu.model_label"),
         ({"gpu__node_labels": {"model": "RTX"}}, r"gpu.node_labels.*\[VALUE\]"),
         ({"gpu__node_labels": {"model": [4000]}}, "in quotes"),
         ({"kubernetes": {"memroy": "8Gi"}}, "kubernetes.memroy is not known. It takes: .*memory"),

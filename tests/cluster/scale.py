@@ -170,6 +170,7 @@ def scale_profile(farm: ArgoFarm) -> FarmProfile:
         {
             "limits.parallelism": _PODS,
             "gpu.models": [_MODEL],
+            "gpu.model_label": "gpu.nvidia.com/model",
             "gpu.tolerations": fake["tolerations"],
             "kubernetes.prepare": {"cpu": "100m", "memory": "512Mi", **fake},
             "kubernetes.annotations": {"rig/seconds": "1s", "rig/jitter": "3s"},

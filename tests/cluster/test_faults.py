@@ -256,7 +256,7 @@ def test_what_the_ttl_took_away_is_not_rendered_again(farmer: Farmer) -> None:
 
 # -- what a farm lacks ------------------------------------------------------------------------------------------------------
 
-_LABELS = {"gpu.models": ["RTX_9999"]}
+_LABELS = {"gpu.models": ["RTX_9999"], "gpu.model_label": "gpu.nvidia.com/model"}
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,11 @@ def read_pod_settings(profile: FarmProfile) -> PodSettings:
     for good, message in (*_checks(settings), *_name_checks(settings)):
         if not good:
             raise ProfileError(f"{where}.{message}")
+    if profile.gpu.models and not _LABEL_KEY.fullmatch(profile.gpu.model_label):
+        raise ProfileError(
+            f"Farm profile '{profile.name}': gpu.models needs gpu.model_label beside it, the label by which nodes name their GPU, like"
+            " gpu.nvidia.com/model. A preset has it."
+        )
     for part, tolerations in (("kubernetes.prepare", settings.prepare.tolerations), ("gpu", profile.gpu.tolerations)):
         check_tolerations(tolerations, f"Farm profile '{profile.name}': {part}.tolerations")
     for part, labels in (("kubernetes.prepare", settings.prepare.node_labels), ("gpu", profile.gpu.node_labels)):
