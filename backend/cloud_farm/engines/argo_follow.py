@@ -15,9 +15,9 @@ from .argo_nodes import Unreadable, active_pods, begun_tasks, seconds, status_no
 if TYPE_CHECKING:
     from .argo_api import WorkflowHead
 
-_BYTES_PER_SECOND = 60_000
-"""What following one Workflow may cost: one of a thousand chunks is read twice a minute, a small one each time. Frames don't
-wait for it: they are found on the volume."""
+_BYTES_PER_SECOND = 20_000
+"""What following one Workflow may cost: one of a thousand chunks is read a few times a minute, a small one each time. Frames
+don't wait for it: they are found on the volume."""
 _BYTES_PER_NODE = 900
 
 
