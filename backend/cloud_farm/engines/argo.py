@@ -204,7 +204,7 @@ class ArgoEngine:
                 return
             except EngineConflictError:
                 stored = self.cluster.workflow(manifest["metadata"]["name"])
-                if stored is not None and same_workflow(stored, manifest):
+                if stored is not None and same_workflow(stored.content, manifest):
                     return
                 raise
             except EngineUnreachableError:  # perhaps it was made and only the answer got lost: the name tells

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import urllib3
 from kubernetes.client import ApiClient, ApiException, Configuration
@@ -57,6 +57,13 @@ class WorkflowHead:
         return self.phase not in ("", "Pending")
 
 
+class StoredWorkflow(NamedTuple):
+    """A Workflow as the cluster has it, and the bytes that it took to read it."""
+
+    content: dict[str, Any]
+    size: int
+
+
 @dataclass(frozen=True)
 class EndingPod:
     """A pod that was told to end and did not yet.
@@ -85,6 +92,7 @@ class Cluster:
         self.namespace = namespace or own_namespace or "default"
         self.server = str(self._client.configuration.host)
         self._clock_offset = 0.0
+        self._received = 0
 
     def now(self) -> float:
         """Seconds since 1970 by the cluster's clock, as its last answer told it."""
@@ -103,10 +111,10 @@ class Cluster:
         stored: dict[str, Any] = self._call("POST", self._workflows(), query=query, body=manifest)
         return stored
 
-    def workflow(self, name: str) -> dict[str, Any] | None:
+    def workflow(self, name: str) -> StoredWorkflow | None:
         """Read a Workflow whole; None if there is none of that name."""
-        found: dict[str, Any] | None = self._call("GET", f"{self._workflows()}/{name}", absent=True)
-        return found
+        content: dict[str, Any] | None = self._call("GET", f"{self._workflows()}/{name}", absent=True)
+        return None if content is None else StoredWorkflow(content, self._received)
 
     def heads(self, selector: str) -> tuple[WorkflowHead, ...]:
         """List Workflows by label, without their contents: some hundred bytes each."""
@@ -218,6 +226,7 @@ class Cluster:
                 self._client, _ = _connect(self._access())
                 answer = self._send(method, path, sent, headers, body)
             self._note_time(answer.headers.get("Date", ""))
+            self._received = len(answer.data)
             return json.loads(answer.data)
         except ApiException as error:
             if absent and error.status == 404:

@@ -13,12 +13,11 @@ from . import TaskStatus
 from .argo_nodes import Unreadable, active_pods, begun_tasks, seconds, status_nodes
 
 if TYPE_CHECKING:
-    from .argo_api import WorkflowHead
+    from .argo_api import StoredWorkflow, WorkflowHead
 
 _BYTES_PER_SECOND = 20_000
 """What following one Workflow may cost: one of a thousand chunks is read a few times a minute, a small one each time. Frames
 don't wait for it: they are found on the volume."""
-_BYTES_PER_NODE = 900
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class ShardReader:
     """
 
     def __init__(
-        self, fetch: Callable[[str], Mapping[str, Any] | None], *, clock: Callable[[], float] = time.monotonic
+        self, fetch: Callable[[str], StoredWorkflow | None], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._fetch = fetch
         self._clock = clock
@@ -62,11 +61,11 @@ class ShardReader:
         """Return what a Workflow says now; what did not change is not read again."""
         seen = self._seen.get(head.name)
         if seen is None or not self._is_fresh(seen, head):
-            workflow = self._fetch(head.name)
-            if workflow is None:
+            stored = self._fetch(head.name)
+            if stored is None:
                 return Shard(False, ())
-            version = str(workflow["metadata"]["resourceVersion"])
-            seen = self._seen[head.name] = _Seen(version, self._clock(), _size(workflow), read_shard(workflow))
+            version = str(stored.content["metadata"]["resourceVersion"])
+            seen = self._seen[head.name] = _Seen(version, self._clock(), stored.size, read_shard(stored.content))
         return seen.shard
 
     def _is_fresh(self, seen: _Seen, head: WorkflowHead) -> bool:
@@ -105,8 +104,3 @@ def _never_begun(prepare: TaskStatus | None, *, over: bool) -> tuple[str, str]:
     if not over:
         return "waiting", ""
     return ("failed", prepare.message) if prepare is not None and prepare.phase == "failed" else ("stopped", "")
-
-
-def _size(workflow: Mapping[str, Any]) -> int:
-    status = workflow.get("status") or {}
-    return len(status.get("compressedNodes") or "") or _BYTES_PER_NODE * len(status.get("nodes") or ())
