@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from cloud_farm.engines.argo_labels import job_selector, lost_fields, same_workflow
+from cloud_farm.engines.argo import missing_workflows
+from cloud_farm.engines.argo_api import WorkflowHead
+from cloud_farm.engines.argo_labels import CHUNKS_SHA256, job_selector, lost_fields, same_workflow
 from cloud_farm.engines.argo_manifest import workflow_template, workflows
 from cloud_farm.engines.argo_shards import MOST_CHUNKS
 from cloud_farm.errors import CloudFarmError, InvalidJobError, ProfileError
@@ -373,3 +375,30 @@ def test_fields_that_a_server_dropped_are_named() -> None:
         "spec.templates[2].retryStrategy.affinity",
         "spec.templates[2].retryStrategy.backoff.cap",
     }
+
+
+# -- a submission that is repeated ------------------------------------------------------------------------------------------
+
+
+def head_of(workflow: Manifest) -> WorkflowHead:
+    annotations = workflow["metadata"]["annotations"]
+    return WorkflowHead(workflow["metadata"]["name"], "1", "Running", False, 1, 0, 1, annotations[CHUNKS_SHA256])
+
+
+def test_what_an_interrupted_submission_did_not_make_is_still_to_be_made() -> None:
+    parts = workflows(planned(BIG), farm())
+    assert missing_workflows(parts, []) == list(parts)
+    assert missing_workflows(parts, [head_of(parts[0]), head_of(parts[2])]) == [parts[1], *parts[3:]]
+    assert missing_workflows(parts, [head_of(part) for part in parts]) == []
+
+
+def test_going_on_with_fewer_chunks_makes_no_second_run_beside_the_first() -> None:
+    """Who resumes a paused job wants what it lacks by now; its Workflows were cut from all of it."""
+    plan, profile = planned(BIG), farm()
+    running = [head_of(part) for part in workflows(plan, profile)]
+    fewer = workflows(plan, profile, only={"r1c00007", "r1c02003"})
+    assert missing_workflows(fewer, running) == []
+    [small] = made(RenderJob("shot.blend", frames="1-8", chunk_size=2))
+    [rest] = workflows(planned(RenderJob("shot.blend", frames="1-8", chunk_size=2)), profile, only={"r1c00003"})
+    assert rest["metadata"]["name"] == small["metadata"]["name"]
+    assert missing_workflows([rest], [head_of(small)]) == []

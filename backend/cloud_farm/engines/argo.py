@@ -91,7 +91,7 @@ class ArgoEngine:
         else:
             run = 1 + max((head.run for head in heads if head.revision == plan.revision), default=-1)
         manifests = workflows(plan, self._profile, owner=user_name(), run=run, only=plan.wanted)
-        missing = _missing(manifests, active)
+        missing = missing_workflows(manifests, active)
         if missing and not active:
             self._judge(missing[0])
         for manifest in missing:
@@ -239,7 +239,7 @@ class ArgoEngine:
             self._sleep(_POLL_SECONDS)
 
 
-def _missing(manifests: Sequence[Manifest], active: Sequence[WorkflowHead]) -> list[Manifest]:
+def missing_workflows(manifests: Sequence[Manifest], active: Sequence[WorkflowHead]) -> list[Manifest]:
     """Return what is still to be made: nothing where a run of other chunks goes on, whose frames these will be among.
 
     Whoever goes on with a paused job wants only what it lacks by now; its Workflows were cut from all that it lacked before.
