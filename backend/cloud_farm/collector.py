@@ -7,6 +7,7 @@ A clean-up that is killed in between leaves an asset in the trash that a job nee
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from .errors import NotFoundError, StoreError, StoreUnreachableError, UsageError
+from .errors import ExistsError, NotFoundError, StoreError, StoreUnreachableError, UsageError
 from .events import CancelToken, Listener, Stage, ignore
 from .gc import Claim, GcPlan, Item, Survey, TrashEntry, claim_of, trashed_asset
 from .layout import ASSETS, JOBS, PART, TRASH, JobLayout, asset
@@ -210,13 +211,9 @@ class Collector:
                 time.sleep(_LOOK_SECONDS)
 
     def _bring_back(self, path: PurePosixPath, sha256: str) -> None:
-        try:
+        """Where another clean-up is at it, or it was sent again, we leave it to them: who moves it then brings it back."""
+        with contextlib.suppress(NotFoundError, ExistsError):
             self._store.move(path, asset(sha256))
-        except NotFoundError:
-            return  # another clean-up is at it
-        except StoreError:
-            if self._store.stat(asset(sha256)) is None:
-                raise
 
     def _take_assets(self, items: Sequence[Item], on_event: Listener, cancel: CancelToken) -> list[Item]:
         """Move assets to the trash, a few at a time; after each few, what a new job names comes back."""

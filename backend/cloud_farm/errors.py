@@ -16,6 +16,7 @@ CloudFarmError                        exit code 1
 │       └── FrameNotLandedError           one frame can't; others can
 ├── StoreError                        3   the volume
 │   ├── NotFoundError                     .path
+│   ├── ExistsError                       something has that name, and keeps it
 │   ├── HashMismatchError                 what was read is not what was promised
 │   ├── StoreUnreachableError             nobody answers, or a gateway on the way can't
 │   ├── StoreLoginError                   who we are was not accepted
@@ -131,6 +132,10 @@ class NotFoundError(StoreError):
     def __init__(self, message: str, *, path: str = "") -> None:
         super().__init__(message)
         self.path = path
+
+
+class ExistsError(StoreError):
+    """Something has that name on the volume, and was left as it is."""
 
 
 class HashMismatchError(StoreError):

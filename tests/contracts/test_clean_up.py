@@ -24,7 +24,7 @@ from cloud_farm.gc import GcPlan, plan_gc
 from cloud_farm.layout import ASSETS, JOBS, TRASH, JobLayout, asset
 from cloud_farm.profile import FarmProfile
 from cloud_farm.sending import send
-from cloud_farm.stores import Store, open_store
+from cloud_farm.stores import Store, StoreEntry, open_store
 
 from ..backend.prepared_jobs import prepare
 from .subjects import StoreSubject
@@ -180,6 +180,45 @@ def test_an_interrupt_leaves_the_rest_as_it_was(store: Store) -> None:
     token.cancel()
     assert clean_up(store, cancel=token).assets == ()
     assert assets_of(store) == hashes(*CONTENTS)
+
+
+class AnotherCleanUp:
+    """A store on which another clean-up works: as we bring an asset back, it did so just before, and took it again at once.
+
+    A moment later it finds the job that needs it.
+    """
+
+    def __init__(self, store: Store, content: bytes) -> None:
+        self._store = store
+        self._content = content
+        self._kept: PurePosixPath | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def move(self, source: PurePosixPath, target: PurePosixPath) -> None:
+        put_assets(self._store, self._content)
+        try:
+            self._store.move(source, target)
+        finally:
+            self._kept = self._store.trash(target, job_id="assets")
+
+    def stat(self, path: PurePosixPath) -> StoreEntry | None:
+        seen = self._store.stat(path)
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            self._store.move(kept, path)
+        return seen
+
+
+def test_an_asset_that_another_clean_up_is_at_is_waited_for(store: Store) -> None:
+    put_assets(store, CONTENTS[0])
+    kept = store.trash(asset(sha256(CONTENTS[0])), job_id="assets")
+    assert kept is not None
+    put_job(store, CONTENTS[0])
+    beside: Any = AnotherCleanUp(store, CONTENTS[0])
+    assert clean_up(beside).restored == 1
+    assert assets_of(store) == hashes(CONTENTS[0])
 
 
 class StopsInTheTrash:

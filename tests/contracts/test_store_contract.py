@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path, PurePosixPath
 
 import pytest
-from cloud_farm.errors import HashMismatchError, NotFoundError, StoreError
+from cloud_farm.errors import ExistsError, HashMismatchError, NotFoundError, StoreError
 from cloud_farm.layout import JobLayout, asset
 from cloud_farm.profile import FarmProfile
 from cloud_farm.stores import Store, open_store
@@ -398,7 +398,7 @@ def test_move_never_replaces(store: Store) -> None:
     store.put(b"target", FOLDER / "b")
     store.put(b"in a folder", FOLDER / "c" / "d")
     for target in ("b", "c"):
-        with pytest.raises(StoreError, match="is there already"):
+        with pytest.raises(ExistsError, match="is there already"):
             store.move(FOLDER / "a", FOLDER / target)
     assert [store.read(FOLDER / name) for name in ("a", "b", "c/d")] == [b"source", b"target", b"in a folder"]
 

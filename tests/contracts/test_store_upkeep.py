@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
 import pytest
-from cloud_farm.errors import NotFoundError, StoreError
+from cloud_farm.errors import ExistsError, NotFoundError, StoreError
 from cloud_farm.stores import Store
 
 from .subjects import StoreSubject
@@ -145,7 +145,7 @@ def test_of_two_things_that_go_to_one_place_the_second_stays(store: Store) -> No
     store.put(b"first", FOLDER / "a")
     store.put(b"second", FOLDER / "b")
     store.move(FOLDER / "a", FOLDER / "goal")
-    with pytest.raises(StoreError, match="is there already"):
+    with pytest.raises(ExistsError, match="is there already"):
         store.move(FOLDER / "b", FOLDER / "goal")
     assert store.read(FOLDER / "goal") == b"first"
     assert store.read(FOLDER / "b") == b"second"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePosixPath
 
-from ..errors import HashMismatchError, NotFoundError, StoreError
+from ..errors import ExistsError, HashMismatchError, NotFoundError, StoreError
 from ..layout import ASSETS, PART, TRASH
 from ..platform import replace
 from ..profile import FarmProfile
@@ -168,7 +168,7 @@ class FileBrowserStore:
         removes what came first if it fails.
         """
         place, goal = self._place(source), self._place(target)
-        taken = StoreError(f"{target} is there already; {source} was not moved.")
+        taken = ExistsError(f"{target} is there already; {source} was not moved.")
         if not exists(self._connection, place):
             raise missing(self._connection, source)
         if exists(self._connection, goal):

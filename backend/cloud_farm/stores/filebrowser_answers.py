@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 
 from ..errors import (
+    ExistsError,
     NotFoundError,
     StoreAnswerError,
     StoreError,
@@ -91,7 +92,7 @@ def _by_status(server: str, method: str, name: str, status: int, *, html: bool) 
     if status == 404:
         return NotFoundError(f"{name} is not on the farm's volume ({server}).", path=name)
     if status == 409:
-        return StoreError(f"{name} is there already on the farm's volume ({server}).")
+        return ExistsError(f"{name} is there already on the farm's volume ({server}).")
     if status == 413:
         return StoreError(
             f"A proxy in front of {server} takes no request of this size. Raise its limit (nginx: client_max_body_size 0)."

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from ..errors import HashMismatchError, NotFoundError, StoreError
+from ..errors import ExistsError, HashMismatchError, NotFoundError, StoreError
 from ..layout import ASSETS, PART
 from ..platform import NO_LINKS, rename_new, replace
 from ..profile import FarmProfile
@@ -177,7 +177,7 @@ class FolderStore:
         By way of a name of our own: of many who move the same thing only one finds it.
         """
         place, goal = self._path(source), self._path(target)
-        taken = StoreError(f"{target} is there already; {source} was not moved.")
+        taken = ExistsError(f"{target} is there already; {source} was not moved.")
         with self._errors(source):
             if not os.path.lexists(place):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
