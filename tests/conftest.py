@@ -17,6 +17,7 @@ from .cluster.fixture import cluster as cluster  # one for the whole run
 _ALLOWED = Path(__file__).parent / "allowed_skips.txt"
 STRICT = "CLOUD_FARM_STRICT_SKIPS"
 CLUSTER = "CLOUD_FARM_CLUSTER"
+_LEFT_OUT = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,13 +36,28 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs Blender where there is none."""
+@pytest.hookimpl(trylast=True)  # after those who mark their tests
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what nobody asked for, and skip what needs Blender where there is none."""
+    left_out = [] if config.getoption("cluster") else [item for item in items if item.get_closest_marker("cluster")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+    config.stash[_LEFT_OUT] = len(left_out)
     if importlib.util.find_spec("bpy") is not None:
         return
     for item in items:
         if item.get_closest_marker("blender"):
             item.add_marker(pytest.mark.skip(reason="needs Blender's Python module: uv sync --group bpy45"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say in one sentence what nobody asked for."""
+    left_out = config.stash.get(_LEFT_OUT, 0)
+    if left_out:
+        terminalreporter.write_line(
+            f"{left_out} tests need a Kubernetes of their own (root, Go, a quarter of an hour the first time): pass --cluster"
+        )
 
 
 @pytest.hookimpl(wrapper=True)

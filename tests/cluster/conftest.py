@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from .argo import ArgoFlavour
 from .farm import Cluster
+from .farmer import Farmer
 
 _TEST_SECONDS = 1800  # the first test waits for the cluster too, and for somebody else's run
 
@@ -27,3 +29,11 @@ def restored_argo(cluster: Cluster) -> Iterator[Cluster]:
     yield cluster
     if cluster.flavour != ArgoFlavour():
         cluster.use_argo(ArgoFlavour())
+
+
+@pytest.fixture
+def farmer(cluster: Cluster, tmp_path: Path) -> Iterator[Farmer]:
+    """A farm on the cluster, and who makes jobs on it."""
+    made = Farmer(cluster, tmp_path)
+    yield made
+    made.clear()

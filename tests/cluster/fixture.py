@@ -13,10 +13,8 @@ _PATIENCE = 3600.0
 
 
 @pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """A Kubernetes with Argo 3.7.14, full definitions: the one that was started by hand, else one for this run."""
-    if not request.config.getoption("cluster"):
-        pytest.skip("needs a cluster of its own (root, Go, a quarter of an hour the first time): pass --cluster")
     require_programs()
     build_programs()
     with claimed(_PATIENCE) as lock:

@@ -17,7 +17,7 @@ from ..plan import PREPARE, RenderPlan
 from ..profile import FarmProfile
 from . import EngineStatus, TaskStatus
 from .argo_access import read_access
-from .argo_follow import Shard, ShardReader
+from .argo_follow import HeadReader, Shard, ShardReader
 from .argo_labels import CHUNKS_SHA256, JOB, job_selector, lost_fields, same_workflow
 from .argo_manifest import workflows
 from .argo_pod import Manifest
@@ -56,6 +56,11 @@ class ArgoEngine:
         from .argo_api import Cluster
 
         return Cluster(lambda: read_access(self._profile), self._settings.namespace)
+
+    @cached_property
+    def _listed(self) -> HeadReader:
+        instance = self._profile.instance_id
+        return HeadReader(lambda job_id: self.cluster.heads(job_selector(job_id, instance_id=instance)))
 
     @cached_property
     def _shards(self) -> ShardReader:
@@ -100,7 +105,7 @@ class ArgoEngine:
 
     def status(self, job_id: str) -> EngineStatus:
         """Explain a job from its Workflows; what did not change since the last call is not read again."""
-        heads = self._heads(job_id)
+        heads = self._listed.recent(job_id) if is_job_id(job_id) else ()
         if not heads:
             message = "The cluster has no Workflow of this job (any more)."
             return EngineStatus(running=False, known=False, message=message)
@@ -125,7 +130,7 @@ class ArgoEngine:
             return
         for head in active:
             if not head.started:
-                self.cluster.delete_workflow(head.name)
+                self._delete(head)
         self._patch([head for head in active if head.started], suspend=True)
         self._wait_until_still(job_id, _KIND_SECONDS)
         self._patch(self._active(job_id), suspend=None, shutdown="Stop")
@@ -158,7 +163,7 @@ class ArgoEngine:
         if any(self._shards.read(head).running for head in heads):
             raise _busy(job_id)
         for head in heads:
-            self.cluster.delete_workflow(head.name)
+            self._delete(head)
 
     # -- inner ------------------------------------------------------------------------------------------------------------
 
@@ -167,9 +172,7 @@ class ArgoEngine:
         return bool(shard.ended) and self.cluster.now() - shard.ended < self._profile.visibility_s
 
     def _heads(self, job_id: str) -> Sequence[WorkflowHead]:
-        if not is_job_id(job_id):
-            return ()
-        return self.cluster.heads(job_selector(job_id, instance_id=self._profile.instance_id))
+        return self._listed.read(job_id) if is_job_id(job_id) else ()
 
     def _active(self, job_id: str) -> list[WorkflowHead]:
         """List the job's Workflows that are not over."""
@@ -177,7 +180,12 @@ class ArgoEngine:
 
     def _patch(self, heads: Iterable[WorkflowHead], **spec: Any) -> None:
         for head in heads:
+            self._listed.forget()
             self.cluster.patch_workflow(head.name, {"spec": spec})
+
+    def _delete(self, head: WorkflowHead) -> None:
+        self._listed.forget()
+        self.cluster.delete_workflow(head.name)
 
     def _judge(self, manifest: Manifest) -> None:
         """Have the cluster judge a Workflow before anything is made.
@@ -199,6 +207,7 @@ class ArgoEngine:
     def _create(self, manifest: Manifest) -> None:
         """Create a Workflow; a name that is taken by the very same one is fine: an earlier try made it, or somebody beside us."""
         for tried in range(_TRIES):
+            self._listed.forget()
             try:
                 self.cluster.create_workflow(manifest)
                 return

@@ -57,6 +57,13 @@ class WorkflowHead:
         return self.phase not in ("", "Pending")
 
 
+class HeadList(NamedTuple):
+    """A job's Workflows, and the bytes that it took to list them."""
+
+    heads: tuple[WorkflowHead, ...]
+    size: int
+
+
 class StoredWorkflow(NamedTuple):
     """A Workflow as the cluster has it, and the bytes that it took to read it."""
 
@@ -113,22 +120,26 @@ class Cluster:
 
     def workflow(self, name: str) -> StoredWorkflow | None:
         """Read a Workflow whole; None if there is none of that name."""
-        content: dict[str, Any] | None = self._call("GET", f"{self._workflows()}/{name}", absent=True)
+        content: dict[str, Any] | None = self._call("GET", f"{self._workflows()}/{name}", without=(404,))
         return None if content is None else StoredWorkflow(content, self._received)
 
-    def heads(self, selector: str) -> tuple[WorkflowHead, ...]:
-        """List Workflows by label, without their contents: some hundred bytes each."""
-        items = self._pages(self._workflows(), selector, accept=_METADATA)
-        return tuple(sorted(map(_head, items), key=lambda head: (head.revision, head.run, head.shard)))
+    def heads(self, selector: str) -> HeadList:
+        """List Workflows by label, without their contents.
+
+        Some hundred bytes each, and a hundred more for every pod that one began: who wrote which field, which nobody can leave out.
+        """
+        items, size = self._pages(self._workflows(), selector, accept=_METADATA)
+        heads = sorted(map(_head, items), key=lambda head: (head.revision, head.run, head.shard))
+        return HeadList(tuple(heads), size)
 
     def patch_workflow(self, name: str, patch: Mapping[str, Any]) -> bool:
         """Merge a patch into a Workflow; False if there is none of that name."""
-        return self._call("PATCH", f"{self._workflows()}/{name}", body=patch, absent=True) is not None
+        return self._call("PATCH", f"{self._workflows()}/{name}", body=patch, without=(404,)) is not None
 
     def delete_workflow(self, name: str) -> bool:
         """Delete a Workflow, its pods with it; False if there is none of that name."""
         body = {"propagationPolicy": "Background"}
-        return self._call("DELETE", f"{self._workflows()}/{name}", body=body, absent=True) is not None
+        return self._call("DELETE", f"{self._workflows()}/{name}", body=body, without=(404,)) is not None
 
     # -- pods and nodes -------------------------------------------------------------------------------------------------
 
@@ -151,7 +162,7 @@ class Cluster:
         found = []
         for row in rows:
             if row["Status"] == "Terminating":
-                pod = self._call("GET", f"{pods}/{row['Name']}", accept=_ONE_METADATA, absent=True)
+                pod = self._call("GET", f"{pods}/{row['Name']}", accept=_ONE_METADATA, without=(404,))
                 due = seconds(pod["metadata"].get("deletionTimestamp")) if pod else 0.0
                 if pod and due:
                     found.append(EndingPod(str(row["Name"]), str(pod["metadata"]["uid"]), due))
@@ -160,18 +171,18 @@ class Cluster:
     def delete_pod(self, pod: EndingPod) -> None:
         """Forget a pod without waiting for its node; only the very one that was seen."""
         body = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod.uid}}
-        self._call("DELETE", f"/api/v1/namespaces/{self.namespace}/pods/{pod.name}", body=body, absent=True)
+        self._call("DELETE", f"/api/v1/namespaces/{self.namespace}/pods/{pod.name}", body=body, without=(404,))
 
     def nodes(self) -> list[dict[str, Any]]:
         """List the cluster's nodes."""
-        return self._pages("/api/v1/nodes", "")
+        return self._pages("/api/v1/nodes", "")[0]
 
     # -- what is there ----------------------------------------------------------------------------------------------------
 
     def exists(self, path: str) -> bool:
         """Tell whether an object is there, by its path below the namespace: `api/v1 persistentvolumeclaims/farm`."""
         group, _, name = path.partition(" ")
-        return self._call("GET", f"/{group}/namespaces/{self.namespace}/{name}", absent=True) is not None
+        return self._call("GET", f"/{group}/namespaces/{self.namespace}/{name}", without=(404,)) is not None
 
     def may(self, verb: str, resource: str, *, group: str = "", subresource: str = "") -> bool:
         """Ask the cluster whether we have a right in our namespace."""
@@ -195,28 +206,34 @@ class Cluster:
     def _workflows(self) -> str:
         return f"{_ARGO}/namespaces/{self.namespace}/workflows"
 
-    def _pages(
-        self, path: str, selector: str, *, fields: str = "", accept: str = "application/json"
-    ) -> list[dict[str, Any]]:
-        query = [("labelSelector", selector), ("fieldSelector", fields), ("limit", str(_PAGE))]
+    def _pages(self, path: str, selector: str, *, accept: str = "application/json") -> tuple[list[dict[str, Any]], int]:
+        """List page by page; returns the items and the bytes that were read."""
+        query = [("labelSelector", selector), ("limit", str(_PAGE))]
         items: list[dict[str, Any]] = []
-        token = ""
+        token, size = "", 0
         while True:
-            page = self._call("GET", path, query=[*query, ("continue", token)], accept=accept)
+            page = self._call(
+                "GET", path, query=[*query, ("continue", token)], accept=accept, without=(410,) if token else ()
+            )
+            size += self._received
+            if page is None:  # the cluster forgot the state that the first pages showed: once more from the start
+                items, token = [], ""
+                continue
             items += page.get("items") or ()
             token = (page.get("metadata") or {}).get("continue") or ""
             if not token:
-                return items
+                return items, size
 
     def _call(
         self, method: str, path: str, *, query: Sequence[tuple[str, str]] = (), body: Any = None,
-        accept: str = "application/json", absent: bool = False,
+        accept: str = "application/json", without: Sequence[int] = (),
     ) -> Any:  # fmt: skip
-        """Call the API and read its JSON; with `absent` a 404 is None."""
+        """Call the API and read its JSON; None for a status of `without`."""
         headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
         sent = [(key, value) for key, value in query if value]
+        self._received = 0
         try:
             try:
                 answer = self._send(method, path, sent, headers, body)
@@ -229,7 +246,7 @@ class Cluster:
             self._received = len(answer.data)
             return json.loads(answer.data)
         except ApiException as error:
-            if absent and error.status == 404:
+            if error.status in without:
                 return None
             raise explain(self.server, self.namespace, method, path, error) from error
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:

@@ -13,11 +13,13 @@ from . import TaskStatus
 from .argo_nodes import Unreadable, active_pods, begun_tasks, seconds, status_nodes
 
 if TYPE_CHECKING:
-    from .argo_api import StoredWorkflow, WorkflowHead
+    from .argo_api import HeadList, StoredWorkflow, WorkflowHead
 
 _BYTES_PER_SECOND = 20_000
 """What following one Workflow may cost: one of a thousand chunks is read a few times a minute, a small one each time. Frames
 don't wait for it: they are found on the volume."""
+_OLDEST_SECONDS = 30.0
+"""How long nobody else's new Workflow may go unnoticed."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,36 @@ class _Seen:
     at: float
     size: int
     shard: Shard
+
+
+class HeadReader:
+    """Lists a job's Workflows for one engine.
+
+    Args:
+        fetch: Lists them by the job's id.
+    """
+
+    def __init__(self, fetch: Callable[[str], HeadList], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._seen: dict[str, tuple[float, HeadList]] = {}
+
+    def read(self, job_id: str) -> tuple[WorkflowHead, ...]:
+        """List them as they are now."""
+        found = self._fetch(job_id)
+        self._seen[job_id] = self._clock(), found
+        return found.heads
+
+    def recent(self, job_id: str) -> tuple[WorkflowHead, ...]:
+        """List them as they were a moment ago: the longer the list, the longer."""
+        at, found = self._seen.get(job_id, (0.0, None))
+        if found is None or self._clock() - at >= min(found.size / _BYTES_PER_SECOND, _OLDEST_SECONDS):
+            return self.read(job_id)
+        return found.heads
+
+    def forget(self) -> None:
+        """Take nothing for known any more: we changed a Workflow ourselves."""
+        self._seen.clear()
 
 
 class ShardReader:
