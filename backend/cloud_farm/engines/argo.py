@@ -7,7 +7,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import EngineConflictError, EngineError, EngineForbiddenError, EngineUnreachableError, JobBusyError
 from ..history import user_name
@@ -27,6 +27,7 @@ from .argo_words import Explainer
 if TYPE_CHECKING:
     from .argo_api import Cluster, WorkflowHead
 
+_T = TypeVar("_T")
 _TRIES = 5
 _POLL_SECONDS = 0.5
 _KIND_SECONDS = 5.0
@@ -194,7 +195,7 @@ class ArgoEngine:
             EngineError: It refuses it, or would silently keep less than was sent.
         """
         try:
-            stored = self.cluster.create_workflow(manifest, dry_run=True)
+            stored = self._patiently(lambda: self.cluster.create_workflow(manifest, dry_run=True))
         except EngineConflictError:
             return  # somebody else submits the same; `_create` looks whether it is
         lost = lost_fields(manifest["spec"], stored["spec"])
@@ -206,20 +207,22 @@ class ArgoEngine:
 
     def _create(self, manifest: Manifest) -> None:
         """Create a Workflow; a name that is taken by the very same one is fine: an earlier try made it, or somebody beside us."""
-        for tried in range(_TRIES):
-            self._listed.forget()
-            try:
-                self.cluster.create_workflow(manifest)
-                return
-            except EngineConflictError:
-                stored = self.cluster.workflow(manifest["metadata"]["name"])
-                if stored is not None and same_workflow(stored.content, manifest):
-                    return
+        self._listed.forget()
+        try:
+            self._patiently(lambda: self.cluster.create_workflow(manifest))
+        except EngineConflictError:
+            stored = self.cluster.workflow(manifest["metadata"]["name"])
+            if stored is None or not same_workflow(stored.content, manifest):
                 raise
-            except EngineUnreachableError:  # perhaps it was made and only the answer got lost: the name tells
-                if tried == _TRIES - 1:
-                    raise
+
+    def _patiently(self, call: Callable[[], _T]) -> _T:
+        """Call again while nobody answers. Perhaps it was done and only the answer got lost: what we make has its name from us."""
+        for tried in range(_TRIES - 1):
+            try:
+                return call()
+            except EngineUnreachableError:
                 self._sleep(2.0**tried)
+        return call()
 
     def _free_lost_pods(self, job_id: str) -> None:
         """Forget pods that should have ended long ago: their node is dead, and Argo would wait for them for ever.

@@ -29,6 +29,11 @@ _TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 _LIVING = "status.phase!=Succeeded,status.phase!=Failed"
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PAGE = 500
+_BUSY_RETRIES = urllib3.Retry(
+    total=4, connect=0, read=0, redirect=0, other=0, allowed_methods=None, status_forcelist=(), raise_on_status=False
+)
+"""A server that has too much to do says when to come again, having done nothing (429 or 503 with Retry-After); all else is not
+repeated here."""
 
 
 @dataclass(frozen=True)
@@ -272,7 +277,7 @@ class Cluster:
 def _connect(access: ClusterAccess) -> tuple[ApiClient, str]:
     """Make a client; returns it with the namespace that its configuration names."""
     configuration = Configuration()
-    configuration.retries = False
+    configuration.retries = _BUSY_RETRIES
     try:
         if access.server:
             configuration.host = access.server

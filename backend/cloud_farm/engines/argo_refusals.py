@@ -42,7 +42,7 @@ def explain(server: str, namespace: str, method: str, path: str, error: ApiExcep
         )
     if status == 409:
         return EngineConflictError(f"The cluster has that name already: {message}")
-    if "admission webhook" in message:
+    if "admission webhook" in message or "ValidatingAdmissionPolicy" in message:
         return EngineError(f"A rule of the cluster refuses the job: {message} Ask the cluster's admin.")
     if status in (400, 413, 422) and (status == 413 or _SCHEMA_REFUSAL.search(message)):
         return EngineError(
