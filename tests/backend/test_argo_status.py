@@ -172,6 +172,15 @@ def test_a_large_one_is_read_less_often_but_its_end_at_once() -> None:
     assert api.reads == 3
 
 
+def test_one_that_changed_after_the_list_was_made_is_read_once_for_that_list() -> None:
+    api = Api()
+    assert api.stored is not None
+    for _ in range(5):
+        api.stored["metadata"]["resourceVersion"] = "3"
+        api.reader.read(WorkflowHead("w", "2", "Succeeded", True, 1, 0, 1))
+    assert api.reads == 1
+
+
 def test_one_that_is_gone_runs_no_more() -> None:
     api = Api()
     api.stored = None

@@ -39,6 +39,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class _Seen:
+    listed: str  # the version in the list for which it was read; by then it may have had a later one
     version: str
     at: float
     size: int
@@ -97,11 +98,13 @@ class ShardReader:
             if stored is None:
                 return Shard(False, ())
             version = str(stored.content["metadata"]["resourceVersion"])
-            seen = self._seen[head.name] = _Seen(version, self._clock(), stored.size, read_shard(stored.content))
+            seen = self._seen[head.name] = _Seen(
+                head.version, version, self._clock(), stored.size, read_shard(stored.content)
+            )
         return seen.shard
 
     def _is_fresh(self, seen: _Seen, head: WorkflowHead) -> bool:
-        if seen.version == head.version:
+        if head.version in (seen.listed, seen.version):
             return True
         return not head.completed and self._clock() - seen.at < seen.size / _BYTES_PER_SECOND
 
