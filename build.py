@@ -144,17 +144,22 @@ def _missing(folder: Path) -> list[str]:
 
 def _download(folder: Path) -> None:
     words = ["download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", *_PLATFORM]
-    command = [*_pip(), *words, "--dest", str(folder), "--requirement", str(_LIST)]
+    command = [*pip(), *words, "--dest", str(folder), "--requirement", str(_LIST)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         raise BuildError(f"The libraries can't be downloaded. pip says:\n{done.stdout.strip()}")
 
 
-def _pip() -> list[str]:
+def pip() -> list[str]:
+    """Return the command that runs pip for this Python.
+
+    Raises:
+        BuildError: There is none, nor uv, which can bring it.
+    """
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
     if uv := os.environ.get("UV") or shutil.which("uv"):
-        return [uv, "tool", "run", "pip"]
+        return [uv, "tool", "run", "--python", sys.executable, "pip"]
     raise BuildError("Neither pip nor uv is here to download libraries with. Install one: python -m ensurepip")
 
 
