@@ -13,7 +13,11 @@ import pytest
 PACKAGE = Path(cloud_farm.__file__).parent
 INSIDE = sorted((PACKAGE / "inside_blender").glob("*.py"))
 OUTSIDE = sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name != "inside_blender")
+ADDON = Path(__file__).parents[2] / "blender_addon"
+IN_BLENDER = sorted(ADDON.rglob("*.py"))
 BLENDERS_OWN = {"bpy", "mathutils", "addon_utils", "_cycles"}
+# Blender's process waits for nothing and has one thread: the worker process has the rest.
+WORKERS_OWN = {"threading", "concurrent", "multiprocessing", "asyncio", "queue", "socket", "ssl", "http", "urllib"}
 MOST_LINES, MOST_FUNCTION_LINES = 400, 60
 
 
@@ -34,7 +38,7 @@ def imports(path: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def name(path: Path) -> str:
-    return path.relative_to(PACKAGE).as_posix()
+    return path.relative_to(ADDON.parent if ADDON in path.parents else PACKAGE).as_posix()
 
 
 @pytest.mark.parametrize("path", OUTSIDE, ids=name)
@@ -89,7 +93,28 @@ def test_the_command_line_libraries_stay_in_the_command_line(path: Path) -> None
     assert "kubernetes" not in found or path.parent.name in ("engines", "cluster")
 
 
-@pytest.mark.parametrize("path", [*OUTSIDE, *INSIDE], ids=name)
+@pytest.mark.parametrize("path", IN_BLENDER, ids=name)
+def test_the_add_on_needs_only_python_and_blender_and_has_no_threads(path: Path) -> None:
+    for module, dots, line in imports(path):
+        top = module.split(".")[0]
+        assert dots or top in sys.stdlib_module_names | BLENDERS_OWN | {"bpy_extras"}, f"line {line}: {module}"
+        assert dots or top not in WORKERS_OWN, f"line {line}: {module} is the worker's"
+        assert dots or top != "subprocess" or path.name == "worker_client.py", f"line {line}: it alone owns a process"
+        if dots and module.startswith("cloud_farm."):
+            assert module.split(".")[1] not in ("engines", "stores", "cluster"), f"line {line}: ask the worker"
+
+
+@pytest.mark.parametrize("path", IN_BLENDER, ids=name)
+def test_the_add_on_never_leaves_its_package(path: Path) -> None:
+    """Blender takes a foreign top-level module, and an extension that touches sys.path, for a breach of its policy."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            assert node.level <= len(path.relative_to(ADDON).parts), f"line {node.lineno}: above the extension"
+        if path.name != "submit.py" and isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            assert (node.value.id, node.attr) != ("sys", "path"), f"line {node.lineno}: sys.path"
+
+
+@pytest.mark.parametrize("path", [*OUTSIDE, *INSIDE, *IN_BLENDER], ids=name)
 def test_house_numbers(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= MOST_LINES
