@@ -11,6 +11,8 @@ from pathlib import Path
 import cloud_farm
 import pytest
 
+from ..rigs.go_build import cache_folder
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -20,6 +22,7 @@ ROOT = Path(__file__).parents[2]
     [
         ("bench_cli.py", ("--runs", "1"), 3),
         ("bench_plan.py", ("--sizes", "20", "40"), 8),
+        ("bench_enable.py", ("--runs", "1", "--wheels", str(cache_folder() / "wheels")), 9),
         ("bench_render.py", ("--frames", "2", "--percentage", "5", "--samples", "1"), 2),
     ],
 )
