@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,14 +86,22 @@ def _served(api: KubeApi, flavour: ArgoFlavour) -> bool:
     return flavour.crds == "minimal"
 
 
-def workflow_controller(
-    flavour: ArgoFlavour, credentials: Credentials, *, queries: tuple[int, int] | None = (200, 300)
-) -> Component:
-    """Return the controller.
+@dataclass(frozen=True)
+class ControllerSettings:
+    """How an administrator set the controller up.
 
-    Args:
+    Attributes:
         queries: How many requests a second it may send, and how many at once; None for its own low defaults.
+        environment: More variables.
     """
+
+    queries: tuple[int, int] | None = (200, 300)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def workflow_controller(flavour: ArgoFlavour, credentials: Credentials, settings: ControllerSettings) -> Component:
+    """Return the controller."""
+    queries = settings.queries
     limits = () if queries is None else ("--qps", str(queries[0]), "--burst", str(queries[1]))
     return Component(
         "workflow-controller",
@@ -108,5 +117,6 @@ def workflow_controller(
             "LEADER_ELECTION_DISABLE": "true",
             "DEFAULT_REQUEUE_TIME": "1s",
             "ARGO_PROGRESS_PATCH_TICK_DURATION": "5s",
+            **settings.environment,
         },
     )

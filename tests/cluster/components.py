@@ -7,7 +7,7 @@ from typing import Protocol
 
 from . import argo, control_plane, kwok, node
 from .api import KubeApi
-from .argo import ArgoFlavour
+from .argo import ArgoFlavour, ControllerSettings
 from .binaries import ETCD, KUBE
 from .containerd import containerd
 from .pki import Credentials
@@ -18,7 +18,7 @@ class Site(Protocol):
     """What of the cluster its components must know."""
 
     flavour: ArgoFlavour
-    queries: tuple[int, int] | None
+    controller: ControllerSettings
     credentials: Credentials
 
     @property
@@ -34,7 +34,7 @@ def _apiserver(site: Site) -> Component:
 
 
 def _workflow_controller(site: Site) -> Component:
-    return argo.workflow_controller(site.flavour, site.credentials, queries=site.queries)
+    return argo.workflow_controller(site.flavour, site.credentials, site.controller)
 
 
 def _of_kubernetes(make: Callable[..., Component], program: str) -> Callable[[Site], Component]:

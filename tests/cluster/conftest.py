@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .argo import ArgoFlavour
+from .argo import ArgoFlavour, ControllerSettings
 from .farm import Cluster
 from .farmer import Farmer
 
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def restored_argo(cluster: Cluster) -> Iterator[Cluster]:
     """The cluster, for a test that runs another Argo for a while."""
     yield cluster
-    if cluster.flavour != ArgoFlavour():
+    if (cluster.flavour, cluster.controller) != (ArgoFlavour(), ControllerSettings()):
         cluster.use_argo(ArgoFlavour())
 
 

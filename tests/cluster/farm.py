@@ -18,7 +18,7 @@ from typing import Any
 from ..rigs.processes import RigUnavailable, program
 from . import argo, images, kwok, node, places
 from .api import KubeApi, wait_until
-from .argo import ArgoFlavour
+from .argo import ArgoFlavour, ControllerSettings
 from .binaries import FAMILIES, KUBE, build
 from .components import KUBERNETES, LATER, component
 from .containerd import containerd
@@ -90,7 +90,7 @@ class Cluster:
 
     Attributes:
         flavour: The Argo that runs.
-        queries: What its controller may ask, see `argo.workflow_controller`.
+        controller: How Argo's controller is set up.
         credentials: Kubeconfigs and tokens of its users: admin, artist, stranger.
         api: The API server as the admin sees it.
         namespace: Where Workflows are.
@@ -109,7 +109,7 @@ class Cluster:
         self.flavour = flavour
         self.services = Services(places.SERVICES)
         self.credentials = Credentials.below(places.RUN / "pki")
-        self.queries: tuple[int, int] | None = (200, 300)
+        self.controller = ControllerSettings()
 
     # -- up and down ---------------------------------------------------------------------------------------------------
 
@@ -237,18 +237,14 @@ class Cluster:
 
     # -- Argo, nodes, pods ---------------------------------------------------------------------------------------------
 
-    def use_argo(self, flavour: ArgoFlavour, *, queries: tuple[int, int] | None = (200, 300)) -> None:
-        """Run another Argo; every Workflow is deleted.
-
-        Args:
-            queries: See `argo.workflow_controller`.
-        """
+    def use_argo(self, flavour: ArgoFlavour, controller: ControllerSettings | None = None) -> None:
+        """Run another Argo, or the same one set up in another way; every Workflow is deleted."""
         self.stop("workflow-controller")
         for kind in ("Workflow", "WorkflowTemplate", "WorkflowTaskResult"):
             self.api.delete_all(kind)
         self.api.delete_all("Pod", labels="workflows.argoproj.io/workflow")
         argo.install_definitions(self.api, flavour)
-        self.flavour, self.queries = flavour, queries
+        self.flavour, self.controller = flavour, controller or ControllerSettings()
         self.start("workflow-controller")
 
     def add_nodes(self, nodes: FakeNodes) -> list[str]:

@@ -39,9 +39,9 @@ from ..backend.test_job import job_json
 from ..contracts.argo_farm import ArgoFarm
 from ..contracts.contract_job import wait_for
 from .binaries import KUBE
-from .farm import Cluster, build_programs, make_images, require_programs
+from .farm import Cluster
 from .kwok import TAINT, FakeNodes
-from .session import claimed, running_by_hand, started
+from .session import available
 
 _NODES, _PODS = 20, 200
 _MODEL = "RTX_4000"
@@ -310,16 +310,8 @@ def _median(values: Sequence[float]) -> float:
 def main() -> None:
     """Run it on the cluster that is up, or on one of its own."""
     chunks = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    require_programs()
-    build_programs()
-    with claimed(60.0) as lock, tempfile.TemporaryDirectory() as folder:
-        make_images()
-        found = running_by_hand()
-        if found is not None:
-            report = run(found, Path(folder), chunks)
-        else:
-            with started(lock) as made:
-                report = run(made, Path(folder), chunks)
+    with available(60.0) as cluster, tempfile.TemporaryDirectory() as folder:
+        report = run(cluster, Path(folder), chunks)
     sys.stdout.write("\n".join(report.lines()) + "\n")
 
 

@@ -12,7 +12,7 @@ from cloud_farm.platform import FileLock, child_flags
 
 from . import places
 from .argo import ArgoFlavour
-from .farm import Cluster
+from .farm import Cluster, build_programs, make_images, require_programs
 
 _CHECKOUT = Path(__file__).parents[2]
 _BY_HAND = places.RUN / "by-hand"  # there: `python -m tests.cluster up` started it, and `down` will end it
@@ -32,6 +32,26 @@ def claimed(patience: float) -> Iterator[FileLock]:
         yield lock
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def available(patience: float) -> Iterator[Cluster]:
+    """Give the cluster that was started by hand, else one of its own, to the block; what is missing is built and made first.
+
+    Raises:
+        RigUnavailable: This machine lacks something.
+        TimeoutError: Somebody else uses the cluster and does not stop.
+    """
+    require_programs()
+    build_programs()
+    with claimed(patience) as lock:
+        make_images()
+        found = running_by_hand()
+        if found is not None:
+            yield found
+            return
+        with started(lock) as made:
+            yield made
 
 
 def up_by_hand(flavour: ArgoFlavour) -> Cluster:
