@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .cli_common import complete_job, follow_job, front_options, get_farm, interruptible, print_json, steps_view, tell
-from .cli_picture import STATE_STYLES, Canvas, draw, status_data
+from .cli_picture import STATE_STYLES, Canvas, draw
 from .cli_text import Line, Span, clean, columns, echo_lines, glyphs_for
 from .errors import Cancelled
 from .events import Stage, counted
@@ -66,6 +66,8 @@ def _job_row(job: JobSummary) -> tuple[Span, ...]:
 @front_options("farm", "json")
 def status(job: str, farm: str | None, json: bool) -> int:
     """Show how JOB stands: an id, the beginning of one, or 'last'."""
+    from .status import status_data
+
     opened = get_farm(farm)
     found = opened.status(opened.find(job))
     if json:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .cli_strip import draw_strip, legend
 from .cli_text import Glyphs, Line, Span, cells, clean, clock, crop, fit, line_cells, short_path, spread, wrapped
@@ -98,21 +97,6 @@ def rate_text(frames_per_second: float) -> str:
     if frames_per_second >= 0.1:
         return f"{frames_per_second:.2g} frames/s"
     return f"{clock(1 / frames_per_second)} a frame"
-
-
-def status_data(status: JobStatus) -> dict[str, Any]:
-    """Return a job's picture for programs; frames are ranges by camera and state, not one entry each."""
-    from .frames import format_frames
-
-    found: dict[str | None, dict[str, list[int]]] = {}
-    for frame in status.frame_states:
-        found.setdefault(frame.camera, {}).setdefault(frame.state, []).append(frame.frame)
-    frames = [
-        {"camera": camera, **{state: format_frames(sorted(numbers)) for state, numbers in states.items()}}
-        for camera, states in found.items()
-    ]
-    plain = dataclasses.asdict(dataclasses.replace(status, frame_states=()))
-    return {**plain, "frame_states": frames}
 
 
 def advice(status: JobStatus) -> list[str]:

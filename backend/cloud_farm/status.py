@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from . import history
 from .asset_trust import AssetTrust
@@ -15,6 +16,7 @@ from .engines import Engine, EngineStatus, TaskStatus
 from .errors import EngineUnreachableError
 from .events import CancelToken, FrameFailed, FrameStarted, Listener, Progress, StateChanged, ignore
 from .frame_table import FrameState, FrameTable, Pace
+from .frames import format_frames
 from .job import JobDocument
 from .landed import Landing
 from .landing_queue import LandingQueue
@@ -332,3 +334,16 @@ class StatusReader:
         if key not in self._told:
             self._told.add(key)
             on_event(event)
+
+
+def status_data(status: JobStatus) -> dict[str, Any]:
+    """Return a job's picture for programs; frames are ranges by camera and state, not one entry each."""
+    found: dict[str | None, dict[str, list[int]]] = {}
+    for frame in status.frame_states:
+        found.setdefault(frame.camera, {}).setdefault(frame.state, []).append(frame.frame)
+    frames = [
+        {"camera": camera, **{state: format_frames(sorted(numbers)) for state, numbers in states.items()}}
+        for camera, states in found.items()
+    ]
+    plain = dataclasses.asdict(dataclasses.replace(status, frame_states=()))
+    return {**plain, "frame_states": frames}

@@ -8,13 +8,13 @@ import re
 from typing import Any
 
 import pytest
-from cloud_farm.cli_picture import Canvas, draw, elapsed, rate_text, status_data
+from cloud_farm.cli_picture import Canvas, draw, elapsed, rate_text
 from cloud_farm.cli_strip import draw_strip
 from cloud_farm.cli_text import ASCII, UNICODE, Glyphs, cells, clean, clock, fit, glyphs_for, paint, wrapped
 from cloud_farm.cli_view import LiveView, StepView, transfer_text
 from cloud_farm.engines import TaskStatus
 from cloud_farm.events import FindingFound, Stage, Transfer
-from cloud_farm.status import JobStatus
+from cloud_farm.status import JobStatus, status_data
 from rich.console import Console
 
 from .fake_farm import make_status

@@ -1,0 +1,243 @@
+"""What the worker does for each request. Each takes the request's data and returns plain data."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import InvalidJobError, SchemaError, UsageError
+from .events import CancelToken, Event, counted
+from .frames import FrameRange
+from .json_data import from_json, to_json
+
+if TYPE_CHECKING:
+    from .farm import Farm
+    from .job import RenderJob
+    from .status import JobStatus
+
+SNAPSHOT = "snapshot.json"
+"""What makes a folder a snapshot of ours: the job, and the farm that it is for."""
+_MOST_LOG_LINES = 2000
+_MOST_FRAME_STATES = 2000
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request.
+
+    Attributes:
+        data: As it came.
+        on_event: Takes what is to be told on the way.
+        cancel: Set when nobody wants it any more.
+    """
+
+    data: Mapping[str, Any]
+    on_event: Callable[[Mapping[str, Any]], None]
+    cancel: CancelToken
+
+    def text(self, key: str) -> str:
+        """Return a text of the request.
+
+        Raises:
+            UsageError: It is missing.
+        """
+        value = self.data.get(key)
+        if not isinstance(value, str) or not value:
+            raise UsageError(f"The request lacks '{key}'.")
+        return value
+
+    def farm(self) -> Farm:
+        """Open the farm that the request names."""
+        from .farm import open_farm
+
+        return open_farm(str(self.data.get("farm") or "local"))
+
+    def tell(self, event: Event) -> None:
+        """Pass an event on."""
+        self.on_event(event.to_json())
+
+
+def carry_out(
+    verb: str, data: Mapping[str, Any], *, on_event: Callable[[Mapping[str, Any]], None], cancel: CancelToken
+) -> Any:
+    """Carry a request out; returns its result.
+
+    Raises:
+        UsageError: There is no such request.
+        CloudFarmError: It can't be done; the message says why.
+    """
+    action = _ACTIONS.get(verb)
+    if action is None:
+        raise UsageError(f"This worker can't '{verb}'. It is older than the add-on: restart Blender.")
+    return action(Request(data, on_event, cancel))
+
+
+# -- farms ----------------------------------------------------------------------------------------------------------------
+
+
+def _hello(request: Request) -> Any:
+    """Take what the add-on knows of this computer, and say which farms there are."""
+    from .profile import profile_names
+
+    blender = request.data.get("blender")
+    if blender and not os.environ.get("CLOUD_FARM_BLENDER"):
+        os.environ["CLOUD_FARM_BLENDER"] = str(blender)
+    return {"farms": list(profile_names())}
+
+
+def _check(request: Request) -> Any:
+    return {"findings": to_json(request.farm().check())}
+
+
+# -- submit ---------------------------------------------------------------------------------------------------------------
+
+
+def _submit(request: Request) -> Any:
+    """Submit a snapshot; it is removed as soon as the job is on the farm, which then needs it no more."""
+    from .platform import FileLock
+
+    folder = Path(request.text("snapshot"))
+    lock = FileLock(folder / "sending.lock")
+    if not folder.is_dir() or not lock.acquire():
+        raise InvalidJobError(f"{folder.name} is just being sent, or was.")
+    try:
+        farm, job = _read_snapshot(folder)
+        done = farm.submit(job, on_event=request.tell, cancel=request.cancel)
+    finally:
+        lock.release(remove=True)
+    remove_snapshot(folder)
+    return {
+        "job": done.job_id, "revision": done.revision, "frames": done.plan.frame_count, "landing": str(done.landing),
+        "farm": farm.profile.name, "findings": to_json(done.findings),
+    }  # fmt: skip
+
+
+def _read_snapshot(folder: Path) -> tuple[Farm, RenderJob]:
+    from .farm import open_farm
+    from .job import RenderJob
+
+    path = folder / SNAPSHOT
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        farm, fields = str(data["farm"]), data["job"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SchemaError(
+            f"{path} is no snapshot of a scene ({error}). Send the scene again.", path=str(path)
+        ) from error
+    return open_farm(farm), from_json(RenderJob, fields, where=str(path))
+
+
+def _drop(request: Request) -> Any:
+    """Remove the snapshot of a submission that is given up."""
+    remove_snapshot(Path(request.text("snapshot")))
+    return {}
+
+
+def remove_snapshot(folder: Path) -> None:
+    """Remove a snapshot; a folder that is none stays."""
+    if (folder / SNAPSHOT).is_file():
+        shutil.rmtree(folder, ignore_errors=True)  # what a virus scanner holds goes the next time
+
+
+def _waiting(request: Request) -> Any:
+    """List the snapshots that were not sent to the end: Blender was closed, or the farm was away."""
+    from .platform import FileLock
+
+    found = []
+    folders = sorted(path.parent for path in Path(request.text("folder")).glob(f"*/{SNAPSHOT}"))
+    for folder in folders:
+        if not FileLock(folder / "sending.lock").is_held():
+            found.append({"snapshot": str(folder)})
+    return {"waiting": found}
+
+
+def _preflight(request: Request) -> Any:
+    """Pack and plan a snapshot and send nothing."""
+    farm, job = _read_snapshot(Path(request.text("snapshot")))
+    with farm.prepare(job, on_event=request.tell) as ready:
+        return {
+            "findings": to_json(ready.findings), "files": len(ready.pack.files), "bytes": ready.pack.size,
+            "frames": ready.plan.frame_count, "chunks": len(ready.plan.chunks), "landing": str(ready.landing),
+        }  # fmt: skip
+
+
+# -- look -----------------------------------------------------------------------------------------------------------------
+
+
+def _jobs(request: Request) -> Any:
+    return {"jobs": to_json(request.farm().jobs())}
+
+
+def _follow(request: Request) -> Any:
+    """Follow a job and land its frames; each new picture of it is an event `status`."""
+    status = request.farm().follow(
+        request.text("job"),
+        land=bool(request.data.get("land", True)),
+        on_event=request.tell,
+        on_status=lambda seen: request.on_event({"event": "status", **picture(seen)}),
+        cancel=request.cancel,
+    )
+    return picture(status)
+
+
+def picture(status: JobStatus) -> dict[str, Any]:
+    """Return a status as the add-on draws it: frames as ranges, or of a large job only their counts."""
+    from .status import status_data
+
+    found = status_data(status)
+    if len(status.frame_states) > _MOST_FRAME_STATES:
+        found["frame_states"] = []
+    found["tasks"] = counted(len(status.tasks), "task")
+    return {**found, "is_final": status.is_final}
+
+
+def _logs(request: Request) -> Any:
+    chunk = request.data.get("chunk")
+    lines = request.farm().logs(request.text("job"), chunk=str(chunk) if chunk else None)
+    return {"lines": list(collections.deque(lines, maxlen=_MOST_LOG_LINES))}
+
+
+# -- control --------------------------------------------------------------------------------------------------------------
+
+
+def _cancel(request: Request) -> Any:
+    request.farm().cancel(request.text("job"))
+    return {}
+
+
+def _pause(request: Request) -> Any:
+    request.farm().pause(request.text("job"))
+    return {}
+
+
+def _resume(request: Request) -> Any:
+    request.farm().resume(request.text("job"))
+    return {}
+
+
+def _retry(request: Request) -> Any:
+    frames = request.data.get("frames")
+    revision = request.farm().retry(
+        request.text("job"),
+        frames=FrameRange.parse(str(frames)) if frames else None,
+        force=bool(request.data.get("force")),
+    )
+    return {"revision": revision}
+
+
+def _delete(request: Request) -> Any:
+    request.farm().delete(request.text("job"))
+    return {}
+
+
+_ACTIONS: Mapping[str, Callable[[Request], Any]] = {
+    "hello": _hello, "check": _check, "submit": _submit, "drop": _drop, "waiting": _waiting, "preflight": _preflight,
+    "jobs": _jobs, "follow": _follow, "logs": _logs, "cancel": _cancel, "pause": _pause, "resume": _resume, "retry": _retry,
+    "delete": _delete,
+}  # fmt: skip

@@ -1,0 +1,187 @@
+"""The add-on's worker process: real ones, spoken to through their pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cloud_farm
+import pytest
+from cloud_farm.version import VERSION
+from cloud_farm.worker import PROTOCOL
+from cloud_farm.worker_requests import SNAPSHOT
+
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from cloud_farm.worker import main; main(sys.argv[2])"
+
+
+class Client:
+    """Starts a worker as the add-on does and waits for its answers."""
+
+    def __init__(self, log: Path) -> None:
+        package = str(Path(cloud_farm.__file__).parents[1])
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-c", _START, package, str(log)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self.log = log
+        self.greeting = self.read()
+
+    def write(self, line: bytes) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + b"\n")
+        self.process.stdin.flush()
+
+    def send(self, number: int, verb: str, **data: Any) -> None:
+        self.write(json.dumps({"id": number, "do": verb, **data}).encode())
+
+    def read(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        return dict(json.loads(self.process.stdout.readline()))
+
+    def ask(self, number: int, verb: str, **data: Any) -> dict[str, Any]:
+        self.send(number, verb, **data)
+        answer = self.read()
+        assert answer["id"] == number
+        return answer
+
+    def end(self) -> int:
+        """Close its input and wait for its end."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        code = self.process.wait(10)
+        self.process.stdout.close()
+        return code
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Client]:
+    client = Client(tmp_path / "logs" / "worker.log")
+    yield client
+    if client.process.poll() is None:
+        client.process.kill()
+    client.process.wait()
+    for stream in (client.process.stdin, client.process.stdout):
+        assert stream is not None
+        stream.close()
+
+
+def snapshot(folder: Path, **job: Any) -> Path:
+    folder.mkdir(parents=True)
+    (folder / SNAPSHOT).write_text(
+        json.dumps({"farm": "local", "job": {"scene_file": str(folder / "shot.blend"), **job}})
+    )
+    return folder
+
+
+def test_it_greets_and_names_the_farms(worker: Client) -> None:
+    assert worker.greeting == {"protocol": PROTOCOL, "version": VERSION, "pid": worker.process.pid}
+    assert worker.ask(1, "hello")["result"]["farms"][0] == "local"
+
+
+def test_it_ends_with_its_input(worker: Client) -> None:
+    assert worker.end() == 0
+    assert "the worker's input ended" in worker.log.read_text()
+
+
+def test_a_follower_does_not_keep_it_from_its_end(worker: Client, tmp_path: Path) -> None:
+    began = time.monotonic()
+    worker.send(1, "jobs")
+    assert worker.end() == 0
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"nonsense", b"[]", b'{"do": "jobs"}', b'{"id": "x", "do": "jobs"}', b"\xff\xfe"]
+)
+def test_what_is_no_request_is_told_and_the_next_one_is_answered(worker: Client, line: bytes) -> None:
+    worker.write(line)
+    answer = worker.read()
+    assert answer["id"] == 0
+    assert "This is no request" in answer["error"]["message"]
+    assert worker.ask(2, "jobs")["result"] == {"jobs": []}
+
+
+def test_a_request_of_a_newer_add_on_is_refused_in_words(worker: Client) -> None:
+    error = worker.ask(1, "teleport")["error"]
+    assert error["kind"] == "UsageError"
+    assert "can't 'teleport'" in error["message"]
+
+
+@pytest.mark.parametrize("verb", ["follow", "logs", "cancel", "pause", "resume", "retry", "delete"])
+def test_an_unknown_job_is_an_error_with_its_name(worker: Client, verb: str) -> None:
+    error = worker.ask(1, verb, job="shot-20261125-abc123")["error"]
+    assert error["kind"] == "JobNotFoundError"
+    assert "shot-20261125-abc123" in error["message"]
+    assert error["exit_code"] == 2
+
+
+def test_a_request_without_what_it_needs(worker: Client) -> None:
+    assert worker.ask(1, "follow")["error"]["message"] == "The request lacks 'job'."
+
+
+def test_an_unknown_farm(worker: Client) -> None:
+    assert worker.ask(1, "jobs", farm="nowhere")["error"]["kind"] == "ProfileError"
+
+
+def test_stopping_what_is_over_is_no_error(worker: Client) -> None:
+    assert worker.ask(5, "stop", request=4)["result"] == {}
+
+
+def test_what_waits_to_be_sent_is_listed_and_only_snapshots_are_removed(worker: Client, tmp_path: Path) -> None:
+    ours, foreign = snapshot(tmp_path / "waiting" / "one"), tmp_path / "waiting" / "two"
+    foreign.mkdir()
+    (foreign / "work.blend").write_bytes(b"dear")
+    assert worker.ask(1, "waiting", folder=str(tmp_path / "waiting"))["result"] == {
+        "waiting": [{"snapshot": str(ours)}]
+    }
+    worker.ask(2, "drop", snapshot=str(foreign))
+    worker.ask(3, "drop", snapshot=str(ours))
+    assert not ours.exists()
+    assert (foreign / "work.blend").exists()
+
+
+def test_a_damaged_snapshot_is_told_and_stays(worker: Client, tmp_path: Path) -> None:
+    folder = snapshot(tmp_path / "one")
+    (folder / SNAPSHOT).write_text("{")
+    error = worker.ask(1, "submit", snapshot=str(folder))["error"]
+    assert error["kind"] == "SchemaError"
+    assert folder.exists()
+
+
+def test_a_snapshot_whose_scene_is_gone_is_refused_before_anything_is_sent(worker: Client, tmp_path: Path) -> None:
+    folder = snapshot(tmp_path / "one")
+    worker.send(1, "submit", snapshot=str(folder))
+    while "event" in (answer := worker.read()):
+        pass
+    assert answer["error"]["exit_code"] == 2
+    assert folder.exists()
+
+
+def test_who_kills_it_loses_no_job(worker: Client) -> None:
+    worker.send(1, "jobs")
+    os.kill(worker.process.pid, signal.SIGKILL)
+    assert worker.process.wait(10) == -signal.SIGKILL
+    again = Client(worker.log)
+    assert again.ask(1, "jobs")["result"] == {"jobs": []}
+    assert again.end() == 0
+
+
+def test_a_large_log_is_put_aside(worker: Client, tmp_path: Path) -> None:
+    assert worker.end() == 0
+    worker.log.write_bytes(b"old\n" * (1 << 19))
+    again = Client(worker.log)
+    assert again.end() == 0
+    assert worker.log.stat().st_size < 10_000
+    assert worker.log.with_name("worker.log.1").stat().st_size == 4 << 19
+
+
+def test_nothing_heavy_is_loaded_before_it_is_needed(worker: Client) -> None:
+    code = f"import sys; sys.path.insert(0, {str(Path(cloud_farm.__file__).parents[1])!r}); import cloud_farm.worker; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert not {"requests", "kubernetes", "yaml", "urllib3"} & set(done.stdout.split())
