@@ -18,9 +18,10 @@ from .version import VERSION
 
 if TYPE_CHECKING:
     from .errors import CloudFarmError
-    from .farm import Farm, Submission, open_farm
+    from .farm import Farm, open_farm
     from .frames import FrameRange
     from .job import Finding, FrameRecord, RenderJob
+    from .outcomes import Submission
     from .profile import FarmProfile, load_profile
     from .status import JobStatus
 
@@ -35,7 +36,7 @@ _HOMES = {
     "FrameRecord": "job",
     "JobStatus": "status",
     "RenderJob": "job",
-    "Submission": "farm",
+    "Submission": "outcomes",
     "load_profile": "profile",
     "open_farm": "farm",
 }

@@ -25,8 +25,9 @@ from .events import Event, Stage, Submitted, counted, ignore
 from .options import job_from_values
 
 if TYPE_CHECKING:
-    from .farm import Farm, Submission
+    from .farm import Farm
     from .job import RenderJob
+    from .outcomes import Submission
     from .submission import Prepared
 
 _DEMO_SECONDS = 300.0

@@ -6,7 +6,6 @@ import datetime
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -24,8 +23,8 @@ from .job_search import find_job, job_ids, made_at, unknown_job
 from .landed import Landing
 from .landing import check_landing, default_fetch_folder
 from .layout import JobLayout, is_job_id
+from .outcomes import Fetched, Submission
 from .parallel import for_each
-from .plan import RenderPlan
 from .profile import FarmProfile, load_profile
 from .status import FINAL_STATES, JobStatus, JobSummary, StatusReader
 from .stores import Store, open_store
@@ -35,35 +34,6 @@ if TYPE_CHECKING:
     from .movie import Movie
 
 _LOG_POLL_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Submission:
-    """A job that is on the farm.
-
-    Attributes:
-        landing: Folder on this computer in which its frames land.
-    """
-
-    job_id: str
-    revision: int
-    plan: RenderPlan
-    findings: tuple[Finding, ...]
-    landing: Path
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """What `fetch` brought.
-
-    Attributes:
-        frames: How many finished frames are in the folder now.
-        not_landed: Why others are not.
-    """
-
-    folder: Path
-    frames: int
-    not_landed: tuple[str, ...] = ()
 
 
 def open_farm(farm: str = "local", *, flags: Mapping[str, Any] | None = None) -> Farm:
@@ -93,8 +63,18 @@ class Farm:
         return self.engine.check()
 
     @contextmanager
-    def prepare(self, job: RenderJob, *, allow_scripts: bool = False, on_event: Listener = ignore) -> Iterator[Any]:
+    def prepare(
+        self,
+        job: RenderJob,
+        *,
+        allow_scripts: bool = False,
+        home: Path | None = None,
+        on_event: Listener = ignore,
+    ) -> Iterator[Any]:
         """Pack and plan a job and send nothing: what `--dry-run` and `plan` show. Yields a `submission.Prepared`.
+
+        Args:
+            home: What `//` in an output path means where the scene file is a copy of another: that one's folder.
 
         Raises:
             InvalidJobError: The scene or the job has an error; each is named.
@@ -103,7 +83,9 @@ class Farm:
 
         with (
             self._scene_file(job) as scene_file,
-            prepared(job, self.profile, scene_file=scene_file, allow_scripts=allow_scripts, on_event=on_event) as ready,
+            prepared(
+                job, self.profile, scene_file=scene_file, allow_scripts=allow_scripts, home=home, on_event=on_event
+            ) as ready,
         ):
             yield ready
 
@@ -112,6 +94,7 @@ class Farm:
         job: RenderJob,
         *,
         allow_scripts: bool = False,
+        home: Path | None = None,
         on_event: Listener = ignore,
         cancel: CancelToken | None = None,
         pause: PauseSwitch | None = None,
@@ -119,6 +102,7 @@ class Farm:
         """Pack, send and start a job; after this nothing of ours need run.
 
         Args:
+            home: As in `prepare`.
             cancel: Ends the upload; what was sent stays for the next try.
             pause: Halts the upload while it is set.
 
@@ -131,7 +115,7 @@ class Farm:
         from .sending import send
         from .submission import refuse_errors
 
-        with self.prepare(job, allow_scripts=allow_scripts, on_event=on_event) as ready:
+        with self.prepare(job, allow_scripts=allow_scripts, home=home, on_event=on_event) as ready:
             refuse_errors(self.check())
             check_landing(ready.landing)
             found = send(ready, self.store, on_event=on_event, cancel=cancel, pause=pause)

@@ -80,6 +80,7 @@ def prepared(
     scene_file: Path,
     allow_scripts: bool = False,
     project: Path | None = None,
+    home: Path | None = None,
     pieces_from: int | None = None,
     on_event: Listener = ignore,
 ) -> Iterator[Prepared]:
@@ -87,6 +88,7 @@ def prepared(
 
     Args:
         scene_file: The .blend on this computer (for `on_volume` jobs the local mirror of it).
+        home: What `//` in an output path means; None: the scene file's folder.
         pieces_from: .blend files of so many bytes on are sent in pieces; None: as suits the farm's store.
 
     Raises:
@@ -119,7 +121,7 @@ def prepared(
         )
         planned = plan(job, packed, profile, job_id, tools=tools, allow_scripts=allow_scripts)
         # The local copy of a scene that lies on the volume is gone after this; its frames are not to lie beside it.
-        beside = None if job.on_volume else scene_file.parent
+        beside = None if job.on_volume else home or scene_file.parent
         folder = landing_folder(job, packed.facts.scene(job.scene), job_id, blend_folder=beside)
         result = Prepared(job, packed, planned, profile, info, folder)
         for finding in result.findings:

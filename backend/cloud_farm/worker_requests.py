@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from .status import JobStatus
 
 SNAPSHOT = "snapshot.json"
-"""What makes a folder a snapshot of ours: the job, and the farm that it is for."""
+"""What makes a folder a snapshot of ours: {farm, job, home, images}, `home` the folder of the artist's own file or empty,
+`images` names of painted images to their files in the snapshot."""
+_REPOINT_SECONDS = 1800.0
 _MOST_LOG_LINES = 2000
 _MOST_FRAME_STATES = 2000
 
@@ -107,8 +109,10 @@ def _submit(request: Request) -> Any:
     if not folder.is_dir() or not lock.acquire():
         raise InvalidJobError(f"{folder.name} is just being sent, or was.")
     try:
-        farm, job = _read_snapshot(folder)
-        done = farm.submit(job, on_event=request.tell, cancel=request.cancel)
+        snapshot = _read_snapshot(folder)
+        snapshot.make_whole()
+        farm = snapshot.farm
+        done = farm.submit(snapshot.job, home=snapshot.home, on_event=request.tell, cancel=request.cancel)
     finally:
         lock.release(remove=True)
     remove_snapshot(folder)
@@ -118,7 +122,33 @@ def _submit(request: Request) -> Any:
     }  # fmt: skip
 
 
-def _read_snapshot(folder: Path) -> tuple[Farm, RenderJob]:
+@dataclass(frozen=True)
+class _Snapshot:
+    """A scene as it was when the artist sent it.
+
+    Attributes:
+        home: What `//` in its output paths means.
+    """
+
+    farm: Farm
+    job: RenderJob
+    home: Path
+    images: Mapping[str, str]
+
+    def make_whole(self) -> None:
+        """Have the scene's copy use the pictures beside it; doing it again changes nothing."""
+        if not self.images:
+            return
+        from .blend_file import written_by
+        from .blender import find_blender, run_script
+
+        scene_file = Path(self.job.scene_file)
+        launcher = find_blender(self.farm.profile.blender or None, file_version=written_by(scene_file))
+        arguments = ["--scene-file", str(scene_file), "--images", json.dumps(dict(self.images))]
+        run_script(launcher, "repoint_images.py", arguments, timeout=_REPOINT_SECONDS)
+
+
+def _read_snapshot(folder: Path) -> _Snapshot:
     from .farm import open_farm
     from .job import RenderJob
 
@@ -126,11 +156,13 @@ def _read_snapshot(folder: Path) -> tuple[Farm, RenderJob]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         farm, fields = str(data["farm"]), data["job"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        home = Path(data.get("home") or Path.home())
+        images = {str(name): str(folder / file) for name, file in (data.get("images") or {}).items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SchemaError(
             f"{path} is no snapshot of a scene ({error}). Send the scene again.", path=str(path)
         ) from error
-    return open_farm(farm), from_json(RenderJob, fields, where=str(path))
+    return _Snapshot(open_farm(farm), from_json(RenderJob, fields, where=str(path)), home, images)
 
 
 def _drop(request: Request) -> Any:
@@ -159,8 +191,9 @@ def _waiting(request: Request) -> Any:
 
 def _preflight(request: Request) -> Any:
     """Pack and plan a snapshot and send nothing."""
-    farm, job = _read_snapshot(Path(request.text("snapshot")))
-    with farm.prepare(job, on_event=request.tell) as ready:
+    snapshot = _read_snapshot(Path(request.text("snapshot")))
+    snapshot.make_whole()
+    with snapshot.farm.prepare(snapshot.job, home=snapshot.home, on_event=request.tell) as ready:
         return {
             "findings": to_json(ready.findings), "files": len(ready.pack.files), "bytes": ready.pack.size,
             "frames": ready.plan.frame_count, "chunks": len(ready.plan.chunks), "landing": str(ready.landing),

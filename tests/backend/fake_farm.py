@@ -11,8 +11,8 @@ from typing import Any
 from cloud_farm.engines import TaskStatus
 from cloud_farm.errors import JobNotFoundError
 from cloud_farm.events import CancelToken, Event, FrameDone, Listener, Note, Progress, StateChanged, ignore
-from cloud_farm.farm import Fetched
 from cloud_farm.frame_table import FrameState
+from cloud_farm.outcomes import Fetched
 from cloud_farm.running import RunningFrame
 from cloud_farm.status import JobStatus, JobSummary
 
