@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from . import handlers, operators, panels, preferences, properties
+
+_MODULES = (preferences, properties, operators, panels, handlers)
+
 
 def register() -> None:
     """Take part in this Blender."""
+    for module in _MODULES:
+        module.register()
 
 
 def unregister() -> None:
     """Leave nothing behind."""
+    for module in reversed(_MODULES):
+        module.unregister()

@@ -21,7 +21,9 @@ from .cloud_farm.platform import never_wait, quiet_child_flags
 from .cloud_farm.worker import PROTOCOL
 
 Answer = Callable[[Mapping[str, Any]], None]
-_START = "import json, sys; sys.path[1:1] = json.loads(sys.argv[1]); from cloud_farm.worker import main; main(sys.argv[2])"
+_START = (
+    "import json, sys; sys.path[1:1] = json.loads(sys.argv[1]); from cloud_farm.worker import main; main(sys.argv[2])"
+)
 _READ = 1 << 16
 _MOST_LINES = 50  # a tick; the rest waits for the next one
 _LAST_WORDS_SECONDS = 2.0
@@ -35,7 +37,7 @@ def worker_path() -> list[str]:
     """
     home = Path(__file__).parent
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    unpacked = bpy.utils.user_resource("EXTENSIONS", path=os.path.join(".local", "lib", version, "site-packages"))
+    unpacked = bpy.utils.user_resource("EXTENSIONS", path=f".local/lib/{version}/site-packages")
     return [str(home), unpacked, *map(str, sorted((home / "wheels").glob("*.whl")))]
 
 
@@ -120,7 +122,14 @@ class WorkerClient:
 
     def _start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, *bpy.app.python_args, "-c", _START, json.dumps(worker_path()), str(self.log)]
+        command = [
+            sys.executable,
+            *getattr(bpy.app, "python_args", ()),
+            "-c",
+            _START,
+            json.dumps(worker_path()),
+            str(self.log),
+        ]
         environment = dict(os.environ)
         if bpy.app.binary_path and "CLOUD_FARM_BLENDER" not in environment:
             environment["CLOUD_FARM_BLENDER"] = bpy.app.binary_path
@@ -148,7 +157,9 @@ class WorkerClient:
             return False
         while self._read():  # its last words
             pass
-        self._give_up(f"Cloud Farm's worker process ended unexpectedly (exit code {self._process.returncode}). Its log: {self.log}")
+        self._give_up(
+            f"Cloud Farm's worker process ended unexpectedly (exit code {self._process.returncode}). Its log: {self.log}"
+        )
         return True
 
     def _give_up(self, why: str) -> None:

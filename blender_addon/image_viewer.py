@@ -1,0 +1,111 @@
+"""Frames into the Image Editor: each job is one image sequence that grows, and can be scrubbed while the farm still works."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+_NUMBER = re.compile(r"(\d+)(?=\D*$)")
+
+
+@dataclass
+class _Shown:
+    """A job's frames that are here.
+
+    Attributes:
+        image: Name of Blender's image; the image itself may be gone with the file.
+        first, last: Frames.
+        newest: The frame that came last.
+        path: Of one of them.
+    """
+
+    image: str
+    first: int
+    last: int
+    newest: int
+    path: Path
+
+
+_SHOWN: dict[str, _Shown] = {}
+
+
+def frame_landed(job: str, title: str, path: Path, frame: int) -> None:
+    """Take in a finished frame; editors that show the job show it."""
+    shown = _SHOWN.get(job)
+    if shown is None:
+        shown = _SHOWN[job] = _Shown("", frame, frame, frame, path)
+    shown.first, shown.last, shown.newest = min(shown.first, frame), max(shown.last, frame), frame
+    image = _image(shown, title)
+    image.reload()
+    for space in _editors():
+        if space.image == image:
+            _point(space, shown)
+        elif space.image is None:
+            space.image = image
+            _point(space, shown)
+
+
+def show(job: str, title: str) -> bool:
+    """Show a job's frames in every Image Editor; False if there is none, or no frame is here yet."""
+    shown, editors = _SHOWN.get(job), _editors()
+    if shown is None or not editors:
+        return False
+    image = _image(shown, title)
+    for space in editors:
+        space.image = image
+        _point(space, shown)
+    return True
+
+
+def has_frames(job: str) -> bool:
+    """Whether a frame of the job came in since Blender started."""
+    return job in _SHOWN
+
+
+def forget() -> None:
+    """Forget all jobs; their images stay in the file."""
+    _SHOWN.clear()
+
+
+def _image(shown: _Shown, title: str) -> bpy.types.Image:
+    """Return the job's image; another file may have been opened since, which has none."""
+    image = bpy.data.images.get(shown.image) if shown.image else None
+    if image is None:
+        image = bpy.data.images.load(str(shown.path), check_existing=False)
+        image.name = f"{title} (Cloud Farm)"
+        shown.image = image.name
+        if _NUMBER.search(shown.path.stem):
+            image.source = "SEQUENCE"
+    return image
+
+
+def _windows() -> list[bpy.types.Window]:
+    manager = bpy.context.window_manager
+    return list(manager.windows) if manager is not None else []
+
+
+def _editors() -> list[bpy.types.SpaceImageEditor]:
+    found = []
+    for window in _windows():
+        for area in window.screen.areas:
+            space = area.spaces.active
+            if isinstance(space, bpy.types.SpaceImageEditor) and area.ui_type == "IMAGE_EDITOR":
+                found.append(space)
+    return found
+
+
+def _point(space: bpy.types.SpaceImageEditor, shown: _Shown) -> None:
+    """Have an editor know all frames, and show the newest if that is wanted."""
+    from .properties import state_of
+
+    user = space.image_user
+    user.frame_start, user.frame_offset = shown.first, shown.first - 1
+    user.frame_duration = shown.last - shown.first + 1
+    if state_of(bpy.context).follow_newest:
+        user.use_auto_refresh = False
+        user.frame_current = shown.newest
+    else:
+        user.use_auto_refresh = True

@@ -1,0 +1,262 @@
+"""What the artist can do: send the scene, look after jobs, see frames. Each returns at once; the worker does the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import bpy
+
+from . import image_viewer
+from .preferences import LOCAL, chosen_farm
+from .properties import state_of
+from .session import SESSION
+
+_DONE, _NOT_DONE = {"FINISHED"}, {"CANCELLED"}
+_SNAPSHOTS = "snapshots"
+
+
+def send_label(context: bpy.types.Context) -> str:
+    """Return what the button says: it names its target."""
+    farm = chosen_farm(context)
+    return "Render on This Computer" if farm == LOCAL else f"Send to {farm}"
+
+
+def active_job(context: bpy.types.Context) -> dict[str, Any] | None:
+    """Return the job whose details are shown."""
+    state = state_of(context)
+    if not 0 <= state.active_job < len(state.jobs):
+        return None
+    return SESSION.job(state.jobs[state.active_job].name)
+
+
+def may_reach(context: bpy.types.Context) -> bool:
+    """Whether the chosen farm may be spoken to: this computer always, others when Blender may go online."""
+    return chosen_farm(context) == LOCAL or bool(bpy.app.online_access)
+
+
+class CLOUDFARM_OT_send(bpy.types.Operator):
+    """Render the scene on the chosen farm, as it is now, unsaved changes included"""
+
+    bl_idname = "cloud_farm.send"
+    bl_label = "Send to Cloud Farm"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if SESSION.sending is not None and SESSION.sending.request:
+            cls.poll_message_set("A scene is just being sent")
+            return False
+        if not may_reach(context):
+            cls.poll_message_set("Allow Online Access in Preferences, System, Network, or choose the farm 'local'")
+            return False
+        return context.scene is not None
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        from .cloud_farm.errors import CloudFarmError
+        from .scene_reader import take_snapshot
+
+        scene, farm = context.scene, chosen_farm(context)
+        assert scene is not None
+        try:
+            snapshot = take_snapshot(scene, farm=farm, below=SESSION.folder(_SNAPSHOTS))
+        except (CloudFarmError, RuntimeError, OSError) as error:
+            self.report({"ERROR"}, str(error))
+            return _NOT_DONE
+        SESSION.send(snapshot, farm=farm, title=Path(bpy.data.filepath).stem or scene.name)
+        return _DONE
+
+
+class CLOUDFARM_OT_stop_sending(bpy.types.Operator):
+    """Stop sending the scene; nothing is rendered"""
+
+    bl_idname = "cloud_farm.stop_sending"
+    bl_label = "Stop Sending"
+
+    def execute(self, _context: bpy.types.Context) -> Any:
+        SESSION.stop_sending()
+        return _DONE
+
+
+class CLOUDFARM_OT_dismiss(bpy.types.Operator):
+    """Hide what was said about the last scene"""
+
+    bl_idname = "cloud_farm.dismiss"
+    bl_label = "Dismiss"
+
+    def execute(self, _context: bpy.types.Context) -> Any:
+        SESSION.sending, SESSION.problem = None, ""
+        return _DONE
+
+
+class CLOUDFARM_OT_refresh(bpy.types.Operator):
+    """List the jobs of the chosen farm anew"""
+
+    bl_idname = "cloud_farm.refresh"
+    bl_label = "Refresh Jobs"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return may_reach(context)
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        SESSION.refresh(chosen_farm(context))
+        return _DONE
+
+
+class _OnJob(bpy.types.Operator):
+    """Something that is done with the active job; `verb` is the worker's word for it."""
+
+    bl_idname = "cloud_farm.on_job"
+    bl_label = "On Job"
+    verb: ClassVar[str] = ""
+    states: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        job = active_job(context)
+        return job is not None and (not cls.states or job["state"] in cls.states)
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        job = active_job(context)
+        assert job is not None
+        SESSION.control(self.verb, job["id"], job["farm"])
+        return _DONE
+
+
+class CLOUDFARM_OT_pause(_OnJob):
+    """Let the frames that render now end, and start no others"""
+
+    bl_idname = "cloud_farm.pause"
+    bl_label = "Pause Job"
+    verb = "pause"
+    states = ("queued", "rendering")
+
+
+class CLOUDFARM_OT_resume(_OnJob):
+    """Go on with the job"""
+
+    bl_idname = "cloud_farm.resume"
+    bl_label = "Resume Job"
+    verb = "resume"
+    states = ("paused",)
+
+
+class CLOUDFARM_OT_cancel(_OnJob):
+    """Stop the job now; finished frames stay, and Retry renders the rest"""
+
+    bl_idname = "cloud_farm.cancel"
+    bl_label = "Cancel Job"
+    verb = "cancel"
+    states = ("queued", "rendering", "paused")
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
+        assert context.window_manager is not None
+        return context.window_manager.invoke_confirm(self, event)
+
+
+class CLOUDFARM_OT_retry(_OnJob):
+    """Render what is missing of the job"""
+
+    bl_idname = "cloud_farm.retry"
+    bl_label = "Retry Missing Frames"
+    verb = "retry"
+    states = ("failed", "cancelled")
+
+
+class CLOUDFARM_OT_delete(_OnJob):
+    """Remove the job from the farm; frames that came here stay"""
+
+    bl_idname = "cloud_farm.delete"
+    bl_label = "Delete Job"
+    verb = "delete"
+    states = ("failed", "cancelled", "done", "paused", "uploading", "unreadable")
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
+        assert context.window_manager is not None
+        return context.window_manager.invoke_confirm(self, event)
+
+
+class CLOUDFARM_OT_view(_OnJob):
+    """Show the job's frames in the Image Editor"""
+
+    bl_idname = "cloud_farm.view"
+    bl_label = "View Frames"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        job = active_job(context)
+        return job is not None and image_viewer.has_frames(job["id"])
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        job = active_job(context)
+        assert job is not None
+        if not image_viewer.show(job["id"], job["title"]):
+            self.report({"INFO"}, "Open an Image Editor to see the frames")
+            return _NOT_DONE
+        return _DONE
+
+
+class CLOUDFARM_OT_open_folder(_OnJob):
+    """Open the folder in which the job's frames land"""
+
+    bl_idname = "cloud_farm.open_folder"
+    bl_label = "Open Folder"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        job = active_job(context)
+        return job is not None and Path(SESSION.pictures.get(job["id"], {}).get("landing", "")).is_dir()
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        job = active_job(context)
+        assert job is not None
+        bpy.ops.wm.path_open(filepath=str(SESSION.pictures[job["id"]]["landing"]))
+        return _DONE
+
+
+class CLOUDFARM_OT_logs(_OnJob):
+    """Show what the job's Blenders said, in a text of this file"""
+
+    bl_idname = "cloud_farm.logs"
+    bl_label = "Show Logs"
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        job = active_job(context)
+        assert job is not None
+        SESSION.ask_for_logs(job["id"], job["farm"])
+        return _DONE
+
+
+class CLOUDFARM_OT_open_log(bpy.types.Operator):
+    """Show what Cloud Farm's worker process noted down, in a text of this file"""
+
+    bl_idname = "cloud_farm.open_log"
+    bl_label = "Show Cloud Farm's Log"
+
+    def execute(self, _context: bpy.types.Context) -> Any:
+        log = SESSION.folder("logs") / "worker.log"
+        if not log.is_file():
+            self.report({"INFO"}, "The worker has not run yet")
+            return _NOT_DONE
+        text = bpy.data.texts.load(str(log))
+        self.report({"INFO"}, f"The log is in the text '{text.name}'")
+        return _DONE
+
+
+_CLASSES = (
+    CLOUDFARM_OT_send, CLOUDFARM_OT_stop_sending, CLOUDFARM_OT_dismiss, CLOUDFARM_OT_refresh, CLOUDFARM_OT_pause,
+    CLOUDFARM_OT_resume, CLOUDFARM_OT_cancel, CLOUDFARM_OT_retry, CLOUDFARM_OT_delete, CLOUDFARM_OT_view,
+    CLOUDFARM_OT_open_folder, CLOUDFARM_OT_logs, CLOUDFARM_OT_open_log,
+)  # fmt: skip
+
+
+def register() -> None:
+    """Register the operators."""
+    for cls in _CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    """Remove them."""
+    for cls in reversed(_CLASSES):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,290 @@
+"""What the artist sees: the panel in Properties ▸ Output, the same in the Image Editor's sidebar, an entry in the Render menu.
+
+Drawing reads what is known and asks for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import bpy
+
+from .operators import active_job, may_reach, send_label
+from .preferences import chosen_farm
+from .properties import settings_of, state_of
+from .session import SESSION
+
+if TYPE_CHECKING:
+    from .session import Sending
+
+_ICONS: dict[str, Any] = {
+    "uploading": "EXPORT", "queued": "SORTTIME", "rendering": "RENDER_ANIMATION", "paused": "PAUSE", "cancelling": "CANCEL",
+    "cancelled": "CANCEL", "failed": "ERROR", "done": "CHECKMARK",
+}  # fmt: skip
+_SEVERITIES: dict[str, Any] = {"error": "CANCEL", "warning": "ERROR", "info": "INFO"}
+_MOST_FINDINGS = 8
+_MOST_MESSAGES = 4
+_LETTER_PIXELS = 7.0  # of a letter of Blender's own font, on average and at a scale of 1
+
+
+class CLOUDFARM_UL_jobs(bpy.types.UIList):
+    """Jobs of a farm"""
+
+    def draw_item(
+        self, _context: Any, layout: bpy.types.UILayout, _data: Any, item: Any, _icon: Any, _active: Any, *_rest: Any
+    ) -> None:
+        """Draw a job's line."""
+        row = layout.row(align=True)
+        row.label(text=item.title or item.name, icon=_ICONS.get(item.state, "QUESTION"))
+        right = row.row()
+        right.alignment = "RIGHT"
+        right.label(text=f"{item.done} of {item.total}" if item.total else item.state.title())
+
+
+class _Send:
+    """Drawn in two places: how the scene is rendered, and the button."""
+
+    bl_label = "Cloud Farm"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw settings, button and what is on its way."""
+        layout, scene = self.layout, context.scene  # type: ignore[attr-defined]
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        SESSION.watch(chosen_farm(context) if may_reach(context) else "local")
+        settings = settings_of(scene)
+        column = layout.column()
+        column.prop(settings, "frames")
+        if settings.frames == "CUSTOM":
+            row = column.row()
+            count = _count(scene)
+            row.alert = not count
+            row.prop(settings, "custom_frames", text=" ")
+            if not count:
+                column.label(text="Write 1-50, 75, 100-200x5", icon="ERROR")
+        _draw_send(layout, context)
+
+
+def _count(scene: bpy.types.Scene | None) -> int:
+    """How many frames the artist asks for; 0 if that can't be understood."""
+    from .cloud_farm.errors import FrameRangeError
+    from .scene_reader import frame_count
+
+    assert scene is not None
+    try:
+        return frame_count(scene)
+    except FrameRangeError:
+        return 0
+
+
+def _draw_send(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    sending = SESSION.sending
+    if sending is not None and sending.request:
+        row = layout.row(align=True)
+        row.progress(factor=sending.fraction, text=sending.step)
+        row.operator("cloud_farm.stop_sending", text="", icon="X")
+    else:
+        row = layout.row()
+        row.scale_y = 1.5
+        row.operator("cloud_farm.send", text=send_label(context), icon="RENDER_ANIMATION")
+    if not may_reach(context):
+        column = layout.column()
+        column.label(text="This farm needs online access", icon="INTERNET_OFFLINE")
+        column.operator("extensions.userpref_allow_online", text="Allow Online Access", icon="CHECKMARK")
+    if sending is not None and (sending.error or sending.findings):
+        _draw_findings(layout, sending, context)
+
+
+def _draw_findings(layout: bpy.types.UILayout, sending: Sending, context: bpy.types.Context) -> None:
+    box = layout.box()
+    head = box.row()
+    head.label(text="Not Sent" if sending.error else "About This Scene", icon="ERROR" if sending.error else "INFO")
+    head.operator("cloud_farm.dismiss", text="", icon="X", emboss=False)
+    column = box.column(align=True)
+    for finding in sending.findings[:_MOST_FINDINGS]:
+        text = " ".join(part for part in (finding["message"], finding["fix"]) if part)
+        _paragraph(column, text, context, icon=_SEVERITIES.get(finding["severity"], "INFO"))
+    said = {finding["message"] for finding in sending.findings}
+    if sending.error and not any(message in sending.error for message in said):
+        _paragraph(column, sending.error, context, icon="CANCEL")
+
+
+def _paragraph(layout: bpy.types.UILayout, text: str, context: bpy.types.Context, *, icon: Any = "NONE") -> None:
+    """Draw a sentence in as many lines as the region's width asks for: Blender wraps no text."""
+    assert context.preferences is not None
+    scale = context.preferences.system.ui_scale
+    width = context.region.width if context.region is not None else 400
+    for number, line in enumerate(_wrapped(text, max(24, int(width / (_LETTER_PIXELS * scale)) - 8))):
+        layout.label(text=line, icon=icon if not number else "BLANK1")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    import textwrap
+
+    return [line for part in text.splitlines() for line in textwrap.wrap(part, width)] or [""]
+
+
+class _Overrides:
+    """Drawn in two places: what is taken in place of the scene's own settings."""
+
+    bl_label = "Overrides"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw them."""
+        layout, settings = self.layout, settings_of(context.scene)  # type: ignore[attr-defined]
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
+        column.prop(settings, "camera")
+        column.prop(settings, "device")
+        for name, value in (("use_samples", "samples"), ("use_percentage", "percentage")):
+            row = column.row(heading=settings.bl_rna.properties[value].name)
+            row.prop(settings, name, text="")
+            part = row.row()
+            part.active = getattr(settings, name)
+            part.prop(settings, value, text="")
+        column.prop(settings, "chunk_size")
+
+
+class _Jobs:
+    """Drawn in two places: the jobs, and the details of one."""
+
+    bl_label = "Jobs"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw list and details."""
+        layout, state = self.layout, state_of(context)  # type: ignore[attr-defined]
+        if SESSION.problem:
+            _paragraph(layout.column(align=True), SESSION.problem, context, icon="ERROR")
+        row = layout.row()
+        row.template_list("CLOUDFARM_UL_jobs", "", state, "jobs", state, "active_job", rows=3)
+        column = row.column(align=True)
+        column.operator("cloud_farm.refresh", text="", icon="FILE_REFRESH")
+        column.operator("cloud_farm.delete", text="", icon="TRASH")
+        job = active_job(context)
+        if job is not None:
+            _draw_job(layout, job, SESSION.pictures.get(job["id"], {}), context)
+
+
+def _draw_job(
+    layout: bpy.types.UILayout, job: Mapping[str, Any], picture: Mapping[str, Any], context: bpy.types.Context
+) -> None:
+    done, total, failed = job["frames_done"], job["frames_total"], job["frames_failed"]
+    layout.progress(factor=done / total if total else 0.0, text=_progress_text(job, picture))
+    if failed:
+        layout.label(text=f"{failed} failed", icon="ERROR")
+    column = layout.column(align=True)
+    for message in [*picture.get("messages", ()), *([job["message"]] if not picture and job["message"] else [])][
+        :_MOST_MESSAGES
+    ]:
+        _paragraph(column, message, context, icon="ERROR")
+    row = layout.row(align=True)
+    if job["state"] == "paused":
+        row.operator("cloud_farm.resume", text="Resume", icon="PLAY")
+    elif job["state"] in ("failed", "cancelled"):
+        row.operator("cloud_farm.retry", text="Retry", icon="FILE_REFRESH")
+    elif job["state"] != "done":
+        row.operator("cloud_farm.pause", text="Pause", icon="PAUSE")
+    if job["state"] in ("queued", "rendering", "paused"):
+        row.operator("cloud_farm.cancel", text="Cancel", icon="CANCEL")
+    row = layout.row(align=True)
+    row.operator("cloud_farm.view", text="View", icon="IMAGE_DATA")
+    row.operator("cloud_farm.open_folder", text="Folder", icon="FILE_FOLDER")
+    row.operator("cloud_farm.logs", text="Logs", icon="TEXT")
+    layout.prop(state_of(context), "follow_newest")
+
+
+def _progress_text(job: Mapping[str, Any], picture: Mapping[str, Any]) -> str:
+    """Return how far a job is: `rendering, 12 of 250, 4 min left`."""
+    parts = [f"{job['state'].title()}, {job['frames_done']} of {job['frames_total']}"]
+    left = picture.get("eta_seconds")
+    if left is not None and job["state"] == "rendering":
+        parts.append(f"{_duration(left)} left")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class CLOUDFARM_PT_output(_Send, bpy.types.Panel):
+    """Cloud Farm"""
+
+    bl_space_type = "PROPERTIES"
+    bl_region_type = "WINDOW"
+    bl_context = "output"
+
+
+class CLOUDFARM_PT_output_overrides(_Overrides, bpy.types.Panel):
+    """What is taken in place of the scene's own settings"""
+
+    bl_space_type = "PROPERTIES"
+    bl_region_type = "WINDOW"
+    bl_context = "output"
+    bl_parent_id = "CLOUDFARM_PT_output"
+    bl_options = {"DEFAULT_CLOSED"}
+
+
+class CLOUDFARM_PT_output_jobs(_Jobs, bpy.types.Panel):
+    """Jobs of the chosen farm"""
+
+    bl_space_type = "PROPERTIES"
+    bl_region_type = "WINDOW"
+    bl_context = "output"
+    bl_parent_id = "CLOUDFARM_PT_output"
+
+
+class CLOUDFARM_PT_image(_Send, bpy.types.Panel):
+    """Cloud Farm"""
+
+    bl_space_type = "IMAGE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "Cloud Farm"
+
+
+class CLOUDFARM_PT_image_jobs(_Jobs, bpy.types.Panel):
+    """Jobs of the chosen farm"""
+
+    bl_space_type = "IMAGE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "Cloud Farm"
+    bl_parent_id = "CLOUDFARM_PT_image"
+
+
+def _draw_menu(self: Any, context: bpy.types.Context) -> None:
+    self.layout.separator()
+    self.layout.operator("cloud_farm.send", text=send_label(context), icon="RENDER_ANIMATION")
+
+
+def _draw_status_bar(self: Any, _context: bpy.types.Context) -> None:
+    """Show a scene on its way also to who works elsewhere."""
+    sending = SESSION.sending
+    if sending is not None and sending.request:
+        row = self.layout.row(align=True)
+        row.progress(factor=sending.fraction, text=f"Cloud Farm: {sending.step}")
+        row.operator("cloud_farm.stop_sending", text="", icon="X")
+
+
+_CLASSES = (
+    CLOUDFARM_UL_jobs, CLOUDFARM_PT_output, CLOUDFARM_PT_output_overrides, CLOUDFARM_PT_output_jobs, CLOUDFARM_PT_image,
+    CLOUDFARM_PT_image_jobs,
+)  # fmt: skip
+
+
+def register() -> None:
+    """Put panels, list and menu entry in their places."""
+    for cls in _CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.TOPBAR_MT_render.append(_draw_menu)
+    bpy.types.STATUSBAR_HT_header.append(_draw_status_bar)
+
+
+def unregister() -> None:
+    """Take them away."""
+    bpy.types.STATUSBAR_HT_header.remove(_draw_status_bar)
+    bpy.types.TOPBAR_MT_render.remove(_draw_menu)
+    for cls in reversed(_CLASSES):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,124 @@
+"""What travels with a scene (how it is to be rendered), and what lives as long as Blender does (the jobs that are listed)."""
+
+from __future__ import annotations
+
+import bpy
+
+DEVICES = (
+    ("auto", "As the Farm Has It", "What the farm's machines render on"),
+    ("cpu", "CPU", "Processors"),
+    ("cuda", "CUDA", "NVIDIA cards"),
+    ("optix", "OptiX", "NVIDIA cards of the RTX family"),
+    ("hip", "HIP", "AMD cards"),
+    ("oneapi", "oneAPI", "Intel cards"),
+    ("metal", "Metal", "Apple's graphics"),
+)
+RANGES = (
+    ("SCENE", "Scene", "The scene's frame range, with its step"),
+    ("PREVIEW", "Preview Range", "The timeline's preview range, with the scene's step"),
+    ("CURRENT", "Current Frame", "Only the frame that is shown"),
+    ("CUSTOM", "Custom", "Frames of your own choice"),
+)
+
+
+def _is_camera(_self: object, candidate: bpy.types.Object) -> bool:
+    return candidate.type == "CAMERA"
+
+
+class CloudFarmSceneSettings(bpy.types.PropertyGroup):
+    """How a scene is to be rendered on a farm"""
+
+    frames: bpy.props.EnumProperty(
+        name="Frames", description="Which frames are rendered", items=RANGES, default="SCENE"
+    )
+    custom_frames: bpy.props.StringProperty(
+        name="Custom Frames",
+        description="Frames and ranges with commas between them, a step behind an x: 1-50, 75, 100-200x5",
+        default="1-250",
+    )
+    camera: bpy.props.PointerProperty(
+        name="Camera",
+        description="Camera in place of the scene's and of those that its markers name",
+        type=bpy.types.Object,
+        poll=_is_camera,
+    )
+    device: bpy.props.EnumProperty(
+        name="Device", description="What Cycles renders on; fails rather than fall back", items=DEVICES, default="auto"
+    )
+    use_samples: bpy.props.BoolProperty(name="Override Samples", description="Take other samples than the scene's")
+    samples: bpy.props.IntProperty(
+        name="Samples", description="Cycles samples in place of the scene's", default=128, min=1, soft_max=4096
+    )
+    use_percentage: bpy.props.BoolProperty(
+        name="Override Resolution", description="Take another resolution percentage than the scene's"
+    )
+    percentage: bpy.props.IntProperty(
+        name="Resolution",
+        description="Resolution percentage in place of the scene's",
+        subtype="PERCENTAGE",
+        default=50,
+        min=1,
+        soft_max=100,
+        max=32767,
+    )
+    chunk_size: bpy.props.IntProperty(
+        name="Frames per Chunk",
+        description="Frames that one Blender renders in a row; 0 lets the farm choose",
+        default=0,
+        min=0,
+        soft_max=100,
+    )
+
+
+class CloudFarmJob(bpy.types.PropertyGroup):
+    """A job in the list; `name` is its id"""
+
+    title: bpy.props.StringProperty(name="Title")
+    farm: bpy.props.StringProperty(name="Farm")
+    state: bpy.props.StringProperty(name="State")
+    owner: bpy.props.StringProperty(name="Owner")
+    done: bpy.props.IntProperty(name="Finished Frames")
+    failed: bpy.props.IntProperty(name="Failed Frames")
+    total: bpy.props.IntProperty(name="Frames")
+
+
+class CloudFarmState(bpy.types.PropertyGroup):
+    """What is listed in this Blender"""
+
+    jobs: bpy.props.CollectionProperty(type=CloudFarmJob)
+    active_job: bpy.props.IntProperty(name="Active Job", description="Job whose details are shown")
+    follow_newest: bpy.props.BoolProperty(
+        name="Follow Newest Frame", description="Show each frame as it comes in", default=True
+    )
+
+
+_CLASSES = (CloudFarmSceneSettings, CloudFarmJob, CloudFarmState)
+
+
+def settings_of(scene: bpy.types.Scene | None) -> CloudFarmSceneSettings:
+    """Return a scene's settings."""
+    assert scene is not None
+    return scene.cloud_farm  # type: ignore[attr-defined, no-any-return]
+
+
+def state_of(context: bpy.types.Context) -> CloudFarmState:
+    """Return what is listed."""
+    manager = context.window_manager
+    assert manager is not None
+    return manager.cloud_farm  # type: ignore[attr-defined, no-any-return]
+
+
+def register() -> None:
+    """Register the properties."""
+    for cls in _CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.Scene.cloud_farm = bpy.props.PointerProperty(type=CloudFarmSceneSettings)  # type: ignore[attr-defined, func-returns-value]
+    bpy.types.WindowManager.cloud_farm = bpy.props.PointerProperty(type=CloudFarmState)  # type: ignore[attr-defined, func-returns-value]
+
+
+def unregister() -> None:
+    """Remove them; a scene keeps what it was given, for when the add-on comes back."""
+    del bpy.types.WindowManager.cloud_farm  # type: ignore[attr-defined]
+    del bpy.types.Scene.cloud_farm  # type: ignore[attr-defined]
+    for cls in reversed(_CLASSES):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,175 @@
+"""The only reader of a scene: what the artist set becomes a job, and what is open becomes a snapshot that outlives Blender."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from array import array
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from .cloud_farm.errors import InvalidJobError
+from .cloud_farm.frames import FrameRange
+from .cloud_farm.job import RenderJob
+from .cloud_farm.json_data import to_json
+from .properties import settings_of
+
+SNAPSHOT = "snapshot.json"
+_UNTITLED = "untitled"
+_SUFFIXES = {
+    "OPEN_EXR": ".exr",
+    "OPEN_EXR_MULTILAYER": ".exr",
+    "JPEG": ".jpg",
+    "TIFF": ".tif",
+    "TARGA": ".tga",
+    "HDR": ".hdr",
+}
+
+
+def frames_text(scene: bpy.types.Scene) -> str:
+    """Return which frames are wanted, as a job writes them.
+
+    Raises:
+        FrameRangeError: What the artist typed makes no sense.
+    """
+    settings = settings_of(scene)
+    if settings.frames == "SCENE":
+        return "scene"
+    if settings.frames == "CURRENT":
+        return str(scene.frame_current)
+    if settings.frames == "PREVIEW":
+        return f"{scene.frame_preview_start}-{scene.frame_preview_end}:{scene.frame_step}"
+    FrameRange.parse(settings.custom_frames, scene=(scene.frame_start, scene.frame_end, scene.frame_step))
+    return str(settings.custom_frames)
+
+
+def frame_count(scene: bpy.types.Scene) -> int:
+    """Return how many frames that are.
+
+    Raises:
+        FrameRangeError: What the artist typed makes no sense.
+    """
+    return len(FrameRange.parse(frames_text(scene), scene=(scene.frame_start, scene.frame_end, scene.frame_step)))
+
+
+def read_job(scene: bpy.types.Scene, *, scene_file: Path, name: str) -> RenderJob:
+    """Return the job that the artist asks for.
+
+    Args:
+        scene_file: The snapshot.
+        name: What people call the job.
+
+    Raises:
+        InvalidJobError: It can't be rendered as it is set.
+        FrameRangeError: Likewise.
+    """
+    settings = settings_of(scene)
+    if settings.camera is None and scene.camera is None and not any(marker.camera for marker in scene.timeline_markers):
+        raise InvalidJobError(f"Scene '{scene.name}' has no camera. Add one, or choose one in the Cloud Farm panel.")
+    return RenderJob(
+        str(scene_file),
+        name=name,
+        scene=scene.name,
+        cameras=(settings.camera.name,) if settings.camera is not None else (),
+        frames=frames_text(scene),
+        device=settings.device,
+        samples=settings.samples if settings.use_samples else None,
+        percentage=settings.percentage if settings.use_percentage else None,
+        chunk_size=settings.chunk_size or None,
+    )
+
+
+def take_snapshot(scene: bpy.types.Scene, *, farm: str, below: Path) -> Path:
+    """Write what is open, unsaved changes and painted images included, into a folder of its own; the session stays as it is.
+
+    Args:
+        below: Where such folders are.
+
+    Returns:
+        The folder. Its snapshot.json, written last, makes it one that can be sent.
+
+    Raises:
+        InvalidJobError: The job can't be rendered as it is set; nothing was written.
+        RuntimeError: Blender could not write it.
+    """
+    original = Path(bpy.data.filepath) if bpy.data.filepath else None
+    name = original.stem if original is not None else _UNTITLED
+    folder = below / uuid.uuid4().hex
+    job = read_job(scene, scene_file=folder / f"{name}.blend", name=name)
+    painted = _painted()
+    folder.mkdir(parents=True)
+    bpy.ops.wm.save_as_mainfile(filepath=job.scene_file, copy=True, check_existing=False)
+    snapshot = {
+        "schema": 1,
+        "farm": farm,
+        "job": to_json(job),
+        "home": str(original.parent) if original is not None else "",
+        "images": _save_painted(painted, folder),
+    }
+    part = folder / f"{SNAPSHOT}.part"
+    part.write_text(json.dumps(snapshot), encoding="utf-8")
+    part.rename(folder / SNAPSHOT)
+    return folder
+
+
+def _painted() -> list[bpy.types.Image]:
+    """Return the images that have unsaved pixels.
+
+    Raises:
+        InvalidJobError: One can't be copied by this Blender.
+    """
+    found = [
+        image
+        for image in bpy.data.images
+        if image.is_dirty
+        and image.has_data
+        and image.library is None
+        and image.source in ("FILE", "GENERATED", "TILED")
+    ]
+    for image in found:
+        if image.source == "TILED" and not _can_save_copies():
+            raise InvalidJobError(
+                f"Image '{image.name}' has unsaved tiles, which this Blender can't copy. Save it first."
+            )
+    return found
+
+
+def _save_painted(painted: list[bpy.types.Image], folder: Path) -> dict[str, str]:
+    """Write images into a folder; returns their names and files."""
+    found: dict[str, str] = {}
+    for number, image in enumerate(painted):
+        name = f"painted-{number}{'.<UDIM>' if image.source == 'TILED' else ''}{_suffix(image)}"
+        _save_copy(image, str(folder / name))
+        found[image.name] = name
+    return found
+
+
+def _can_save_copies() -> bool:
+    """Whether Blender itself can write an image somewhere and leave it as it is; 4.2 can't."""
+    described: Any = bpy.types.Image.bl_rna
+    return "save_copy" in described.functions["save"].parameters
+
+
+def _save_copy(image: Any, path: str) -> None:
+    if _can_save_copies():
+        image.save(filepath=path, save_copy=True)
+        return
+    width, height = image.size
+    twin: Any = bpy.data.images.new(image.name, width, height, alpha=image.channels == 4, float_buffer=image.is_float)
+    try:
+        twin.colorspace_settings.name = image.colorspace_settings.name
+        twin.file_format = "OPEN_EXR" if path.endswith(".exr") else image.file_format
+        pixels = array("f", bytes(4 * width * height * image.channels))
+        image.pixels.foreach_get(pixels)
+        twin.pixels.foreach_set(pixels)
+        twin.save(filepath=path)
+    finally:
+        bpy.data.images.remove(twin)
+
+
+def _suffix(image: Any) -> str:
+    if image.is_float and image.file_format in ("PNG", "BMP", "JPEG"):
+        return ".exr"
+    return _SUFFIXES.get(image.file_format, f".{image.file_format.lower()}")

@@ -1,0 +1,63 @@
+"""The whole of it without a window: the built zip in an empty profile, a scene with a painted texture, frames that come back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
+_ARTIST = Path(__file__).parent / "artist.py"
+_BLENDERS_OWN_WORDS = ("STATUS ", "Info: Saved ")
+
+
+@pytest.fixture(scope="module")
+def seen(extension: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """What an artist saw, and the folder with her files."""
+    folder = tmp_path_factory.mktemp("artist") / "a project"
+    folder.mkdir()
+    environment = {
+        **os.environ,
+        "BLENDER_USER_RESOURCES": str(folder.parent / "profile"),
+        "CLOUD_FARM_HOME": str(folder.parent / "home"),
+    }
+    command = [sys.executable, "-I", str(_ARTIST), str(extension), str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    *said, answer = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    assert [line for line in said if not line.startswith(_BLENDERS_OWN_WORDS)] == []
+    return dict(json.loads(answer)), folder
+
+
+def test_frames_land_where_the_scene_says_and_are_seen(seen: tuple[dict[str, Any], Path]) -> None:
+    found, folder = seen
+    assert found["answer"] == ["FINISHED"]
+    assert found["jobs"] == [["käthe's scene", "done", 3, 3]]
+    assert found["landing"] == str(folder / "out")
+    assert found["frames"] == ["shot_0001.png", "shot_0002.png", "shot_0003.png"]
+    assert found["shown"] == [["käthe's scene (Cloud Farm)", "SEQUENCE", "out"]]
+
+
+def test_a_texture_that_was_painted_and_not_saved_arrives(seen: tuple[dict[str, Any], Path]) -> None:
+    red, green = [1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 1.0]
+    assert seen[0]["pixel"] == green != red
+
+
+def test_the_artists_session_stays_as_it_was(seen: tuple[dict[str, Any], Path]) -> None:
+    before, after = seen[0]["before and after"]
+    assert before == after
+    assert before[4], "the image was painted"
+
+
+def test_the_copy_of_the_scene_is_gone_once_the_job_is_on_the_farm(seen: tuple[dict[str, Any], Path]) -> None:
+    assert seen[0]["snapshots"] == [1, 0]
+    assert sorted(path.name for path in seen[1].iterdir()) == ["käthe's scene.blend", "out", "paint.png"]
+
+
+def test_disabled_and_removed_nothing_is_left(seen: tuple[dict[str, Any], Path]) -> None:
+    assert seen[0]["left"] == []
