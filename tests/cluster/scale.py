@@ -3,7 +3,9 @@
 The pods render nothing, so somebody independent writes a record for each that ended well, straight onto the volume; of every
 hundred frames he forgets one and writes one twice. The follower must name exactly those that are missing.
 
-    python -m tests.cluster.scale 10000       the figures, against a full list of the job's Workflows and a plain create
+    python -m tests.cluster.scale 10000 [--slow-argo]    the figures, against a full list of the job's Workflows and a plain create
+
+With --slow-argo the controller asks no more than 20 times a second, which is its own default.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from ..backend.argo_farm import planned
 from ..backend.test_job import job_json
 from ..contracts.argo_farm import ArgoFarm
 from ..contracts.contract_job import wait_for
+from .argo import ControllerSettings
 from .binaries import KUBE
 from .farm import Cluster
 from .kwok import TAINT, FakeNodes
@@ -309,9 +312,16 @@ def _median(values: Sequence[float]) -> float:
 
 def main() -> None:
     """Run it on the cluster that is up, or on one of its own."""
-    chunks = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    numbers = [word for word in sys.argv[1:] if word.isdigit()]
+    slow = "--slow-argo" in sys.argv[1:]
     with available(60.0) as cluster, tempfile.TemporaryDirectory() as folder:
-        report = run(cluster, Path(folder), chunks)
+        if slow:
+            cluster.use_argo(cluster.flavour, ControllerSettings(queries=None))
+        try:
+            report = run(cluster, Path(folder), int(numbers[0]) if numbers else 10_000)
+        finally:
+            if slow:
+                cluster.use_argo(cluster.flavour)
     sys.stdout.write("\n".join(report.lines()) + "\n")
 
 
