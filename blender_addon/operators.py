@@ -84,7 +84,18 @@ class CLOUDFARM_OT_dismiss(bpy.types.Operator):
     bl_label = "Dismiss"
 
     def execute(self, _context: bpy.types.Context) -> Any:
-        SESSION.sending, SESSION.problem = None, ""
+        SESSION.dismiss()
+        return _DONE
+
+
+class CLOUDFARM_OT_send_again(bpy.types.Operator):
+    """Go on with sending the scene as it was then; what is on the farm already is not sent twice"""
+
+    bl_idname = "cloud_farm.send_again"
+    bl_label = "Try Again"
+
+    def execute(self, _context: bpy.types.Context) -> Any:
+        SESSION.send_again()
         return _DONE
 
 
@@ -244,7 +255,7 @@ class CLOUDFARM_OT_open_log(bpy.types.Operator):
 
 
 _CLASSES = (
-    CLOUDFARM_OT_send, CLOUDFARM_OT_stop_sending, CLOUDFARM_OT_dismiss, CLOUDFARM_OT_refresh, CLOUDFARM_OT_pause,
+    CLOUDFARM_OT_send, CLOUDFARM_OT_stop_sending, CLOUDFARM_OT_dismiss, CLOUDFARM_OT_send_again, CLOUDFARM_OT_refresh, CLOUDFARM_OT_pause,
     CLOUDFARM_OT_resume, CLOUDFARM_OT_cancel, CLOUDFARM_OT_retry, CLOUDFARM_OT_delete, CLOUDFARM_OT_view,
     CLOUDFARM_OT_open_folder, CLOUDFARM_OT_logs, CLOUDFARM_OT_open_log,
 )  # fmt: skip

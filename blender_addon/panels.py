@@ -108,6 +108,8 @@ def _draw_findings(layout: bpy.types.UILayout, sending: Sending, context: bpy.ty
     said = {finding["message"] for finding in sending.findings}
     if sending.error and not any(message in sending.error for message in said):
         _paragraph(column, sending.error, context, icon="CANCEL")
+    if sending.can_go_on:
+        box.operator("cloud_farm.send_again", icon="FILE_REFRESH")
 
 
 def _paragraph(layout: bpy.types.UILayout, text: str, context: bpy.types.Context, *, icon: Any = "NONE") -> None:
@@ -179,20 +181,24 @@ def _draw_job(
         :_MOST_MESSAGES
     ]:
         _paragraph(column, message, context, icon="ERROR")
-    row = layout.row(align=True)
-    if job["state"] == "paused":
-        row.operator("cloud_farm.resume", text="Resume", icon="PLAY")
-    elif job["state"] in ("failed", "cancelled"):
-        row.operator("cloud_farm.retry", text="Retry", icon="FILE_REFRESH")
-    elif job["state"] != "done":
-        row.operator("cloud_farm.pause", text="Pause", icon="PAUSE")
-    if job["state"] in ("queued", "rendering", "paused"):
-        row.operator("cloud_farm.cancel", text="Cancel", icon="CANCEL")
+    if job["state"] != "done":
+        _draw_control(layout.row(align=True), str(job["state"]))
     row = layout.row(align=True)
     row.operator("cloud_farm.view", text="View", icon="IMAGE_DATA")
     row.operator("cloud_farm.open_folder", text="Folder", icon="FILE_FOLDER")
     row.operator("cloud_farm.logs", text="Logs", icon="TEXT")
     layout.prop(state_of(context), "follow_newest")
+
+
+def _draw_control(row: bpy.types.UILayout, state: str) -> None:
+    if state == "paused":
+        row.operator("cloud_farm.resume", text="Resume", icon="PLAY")
+    elif state in ("failed", "cancelled"):
+        row.operator("cloud_farm.retry", text="Retry", icon="FILE_REFRESH")
+    else:
+        row.operator("cloud_farm.pause", text="Pause", icon="PAUSE")
+    if state in ("queued", "rendering", "paused"):
+        row.operator("cloud_farm.cancel", text="Cancel", icon="CANCEL")
 
 
 def _progress_text(job: Mapping[str, Any], picture: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _PACKAGE = __package__ or ""
 _BUSY_SECONDS, _IDLE_SECONDS = 0.1, 1.0
 _REFRESH_SECONDS = 30.0
+_FOR_GOOD = (2, 130)  # refused, or stopped by the artist: sending it again would end the same way
 _ACTIVE_STATES = ("queued", "rendering", "cancelling")
 _SHOWN_IN = {"PROPERTIES", "IMAGE_EDITOR", "STATUSBAR"}
 
@@ -32,6 +33,7 @@ class Sending:
 
     Attributes:
         request: The worker's number for it; 0 once it is over.
+        can_go_on: It was broken off by something that may pass: the snapshot is kept to be sent again.
         step: What happens now.
         fraction: How much of the upload is done, 0 to 1.
         error: Why it was not sent.
@@ -45,6 +47,7 @@ class Sending:
     step: str = "Saving a copy of the scene"
     fraction: float = 0.0
     error: str = ""
+    can_go_on: bool = False
     findings: list[Mapping[str, Any]] = field(default_factory=list)
 
 
@@ -68,7 +71,9 @@ class Session:
         self._followed: dict[str, int] = {}
         self._changed = False
         self._is_watched = False
-        self._asked_at = 0.0
+        self._watched_farm = "local"
+        self._asked_at = -_REFRESH_SECONDS
+        self._has_looked_back = False
 
     # -- what others call ---------------------------------------------------------------------------------------------
 
@@ -92,13 +97,23 @@ class Session:
         self._is_watched = True
         self._watched_farm = farm
 
-    _watched_farm = "local"
-
     def send(self, snapshot: Path, *, farm: str, title: str) -> None:
         """Have the worker send a snapshot."""
         self.sending = Sending(farm, title, snapshot)
         self.sending.request = self.client.ask("submit", self._take_submission, snapshot=str(snapshot))
         self._changed = True
+
+    def send_again(self) -> None:
+        """Go on with what was broken off; what is on the farm already is not sent twice."""
+        sending = self.sending
+        if sending is not None and sending.can_go_on:
+            self.send(sending.snapshot, farm=sending.farm, title=sending.title)
+
+    def dismiss(self) -> None:
+        """Forget what was said, and give up what was broken off."""
+        if self.sending is not None and self.sending.can_go_on:
+            self.client.ask("drop", lambda _line: None, snapshot=str(self.sending.snapshot))
+        self.sending, self.problem = None, ""
 
     def stop_sending(self) -> None:
         """Give up what is being sent."""
@@ -152,6 +167,9 @@ class Session:
             return _IDLE_SECONDS
 
     def _listen(self) -> float:
+        if not self._has_looked_back:
+            self._has_looked_back = True
+            self._look_back()
         if self._is_watched and time.monotonic() - self._asked_at > _REFRESH_SECONDS:
             self.refresh(self._watched_farm)
         self._is_watched = False
@@ -164,6 +182,16 @@ class Session:
             _redraw()
         return _BUSY_SECONDS if self._client.busy else _IDLE_SECONDS
 
+    def _look_back(self) -> None:
+        """Go on with what an earlier Blender was sending when it was closed, where that needs nobody's leave."""
+        if any(self.folder("snapshots").glob("*/snapshot.json")):
+            self.client.ask("waiting", self._take_waiting, folder=str(self.folder("snapshots")))
+
+    def _take_waiting(self, line: Mapping[str, Any]) -> None:
+        for found in line["result"]["waiting"] if "result" in line else ():
+            if self.sending is None and (found["farm"] == "local" or bpy.app.online_access):
+                self.send(Path(found["snapshot"]), farm=found["farm"], title=found["title"])
+
     def _take_hello(self, line: Mapping[str, Any]) -> None:
         if "result" in line:
             self.farms = tuple(line["result"]["farms"])
@@ -175,10 +203,13 @@ class Session:
         if "event" in line:
             _tell(sending, line["event"])
         elif "error" in line:
-            sending.request, sending.error = 0, str(line["error"]["message"])
-            self.client.ask("drop", lambda _line: None, snapshot=str(sending.snapshot))
+            error = line["error"]
+            sending.request, sending.error = 0, str(error["message"])
+            sending.can_go_on = error["exit_code"] not in _FOR_GOOD
+            if not sending.can_go_on:
+                self.client.ask("drop", lambda _line: None, snapshot=str(sending.snapshot))
         else:
-            self.sending = None
+            self.sending, self._has_looked_back = None, False  # there may be more that waits
             result = line["result"]
             self.refresh(str(result["farm"]))
             self.follow(str(result["job"]), str(result["farm"]))

@@ -182,10 +182,16 @@ def _waiting(request: Request) -> Any:
     from .platform import FileLock
 
     found = []
-    folders = sorted(path.parent for path in Path(request.text("folder")).glob(f"*/{SNAPSHOT}"))
-    for folder in folders:
-        if not FileLock(folder / "sending.lock").is_held():
-            found.append({"snapshot": str(folder)})
+    for path in sorted(Path(request.text("folder")).glob(f"*/{SNAPSHOT}")):
+        if FileLock(path.with_name("sending.lock")).is_held():
+            continue  # another Blender's worker is at it
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            found.append(
+                {"snapshot": str(path.parent), "farm": str(data["farm"]), "title": str(data["job"].get("name", ""))}
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # it can't be sent; nobody else's business either
     return {"waiting": found}
 
 

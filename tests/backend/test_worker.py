@@ -134,12 +134,11 @@ def test_stopping_what_is_over_is_no_error(worker: Client) -> None:
 
 
 def test_what_waits_to_be_sent_is_listed_and_only_snapshots_are_removed(worker: Client, tmp_path: Path) -> None:
-    ours, foreign = snapshot(tmp_path / "waiting" / "one"), tmp_path / "waiting" / "two"
+    ours, foreign = snapshot(tmp_path / "waiting" / "one", name="shot"), tmp_path / "waiting" / "two"
     foreign.mkdir()
     (foreign / "work.blend").write_bytes(b"dear")
-    assert worker.ask(1, "waiting", folder=str(tmp_path / "waiting"))["result"] == {
-        "waiting": [{"snapshot": str(ours)}]
-    }
+    found = worker.ask(1, "waiting", folder=str(tmp_path / "waiting"))["result"]["waiting"]
+    assert found == [{"snapshot": str(ours), "farm": "local", "title": "shot"}]
     worker.ask(2, "drop", snapshot=str(foreign))
     worker.ask(3, "drop", snapshot=str(ours))
     assert not ours.exists()
