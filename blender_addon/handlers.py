@@ -1,11 +1,16 @@
-"""What Blender calls by itself: the timer that listens to the worker, and what is to be done after a file was opened."""
+"""What Blender calls by itself: the timer, who opened another file, and `blender --command cloud_farm`."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import bpy
 from bpy.app.handlers import persistent
 
 from .session import SESSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SOON_SECONDS = 1.0
 
@@ -16,14 +21,25 @@ def _after_load(*_arguments: object) -> None:
     SESSION.show_again()
 
 
+def _command(words: Sequence[str]) -> int:
+    from .submit import command
+
+    return command(words)
+
+
+_COMMANDS: list[Any] = []  # Blender's handle on the command, to take it back with
+
+
 def register() -> None:
     """Begin to listen; nothing is started before somebody wants something."""
+    _COMMANDS.append(bpy.utils.register_cli_command("cloud_farm", _command))  # type: ignore[func-returns-value]
     bpy.app.handlers.load_post.append(_after_load)
     bpy.app.timers.register(SESSION.tick, first_interval=_SOON_SECONDS, persistent=True)
 
 
 def unregister() -> None:
     """Stop, and end the worker: jobs that were sent go on."""
+    bpy.utils.unregister_cli_command(_COMMANDS.pop())
     if bpy.app.timers.is_registered(SESSION.tick):
         bpy.app.timers.unregister(SESSION.tick)
     bpy.app.handlers.load_post.remove(_after_load)

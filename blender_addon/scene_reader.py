@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import uuid
 from array import array
@@ -82,30 +83,41 @@ def read_job(scene: bpy.types.Scene, *, scene_file: Path, name: str) -> RenderJo
 
 
 def take_snapshot(scene: bpy.types.Scene, *, farm: str, below: Path) -> Path:
+    """Write a snapshot of a scene that is rendered as its panel says; see `write_snapshot`.
+
+    Raises:
+        InvalidJobError: The job can't be rendered as it is set; nothing was written.
+        FrameRangeError: Likewise.
+        RuntimeError: Blender could not write it.
+    """
+    name = Path(bpy.data.filepath).stem or _UNTITLED
+    return write_snapshot(read_job(scene, scene_file=Path(f"{name}.blend"), name=name), farm=farm, below=below)
+
+
+def write_snapshot(job: RenderJob, *, farm: str, below: Path) -> Path:
     """Write what is open, unsaved changes and painted images included, into a folder of its own; the session stays as it is.
 
     Args:
+        job: Its scene file gives the copy its name.
         below: Where such folders are.
 
     Returns:
         The folder. Its snapshot.json, written last, makes it one that can be sent.
 
     Raises:
-        InvalidJobError: The job can't be rendered as it is set; nothing was written.
+        InvalidJobError: An image can't be copied; nothing was written.
         RuntimeError: Blender could not write it.
     """
-    original = Path(bpy.data.filepath) if bpy.data.filepath else None
-    name = original.stem if original is not None else _UNTITLED
-    folder = below / uuid.uuid4().hex
-    job = read_job(scene, scene_file=folder / f"{name}.blend", name=name)
     painted = _painted()
+    folder = below / uuid.uuid4().hex
+    job = dataclasses.replace(job, scene_file=str(folder / Path(job.scene_file).name))
     folder.mkdir(parents=True)
     bpy.ops.wm.save_as_mainfile(filepath=job.scene_file, copy=True, check_existing=False)
     snapshot = {
         "schema": 1,
         "farm": farm,
         "job": to_json(job),
-        "home": str(original.parent) if original is not None else "",
+        "home": str(Path(bpy.data.filepath).parent) if bpy.data.filepath else "",
         "images": _save_painted(painted, folder),
     }
     part = folder / f"{SNAPSHOT}.part"

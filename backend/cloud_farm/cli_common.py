@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from .errors import Cancelled, CloudFarmError
-from .events import CancelToken, Event, Listener, counted
+from .events import CancelToken, Event, Listener, counted, plain_line
 from .options import FRONT_OPTIONS, JOB_OPTIONS, Option
 
 if TYPE_CHECKING:
@@ -211,17 +211,4 @@ def finish(status: JobStatus, *, as_json: bool, live: bool = False) -> int:
 
 def plain_event(event: Event) -> str:
     """Write an event as one plain line; empty for those that only programs want."""
-    data = event.to_json()
-    kind = data["event"]
-    if kind == "stage":
-        return str(data["message"]) or str(data["stage"])
-    if kind == "finding" and data["severity"] != "info":
-        return f"{data['severity'].capitalize()}: {data['message']}" + (f" {data['fix']}" if data["fix"] else "")
-    if kind == "frame_done":
-        device = f" on {data['device']}" if data["device"] else ""
-        return f"Frame {data['frame']} in {data['seconds']:.1f} s{device}: {data['path']}"
-    if kind == "frame_failed":
-        return f"Frame {data['frame']} failed: {data['message']}"
-    if kind == "state":
-        return f"Job {data['job']} is {data['state']}" + (f": {data['message']}" if data["message"] else "")
-    return str(data["message"]) if kind in ("note", "finding") else ""
+    return plain_line(event.to_json())

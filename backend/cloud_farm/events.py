@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -213,3 +213,20 @@ class PauseSwitch:
 def counted(number: int, noun: str) -> str:
     """Say how many: `1 frame`, `2 frames`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def plain_line(data: Mapping[str, Any]) -> str:
+    """Write an event's JSON form as one plain line; empty for those that only programs want."""
+    kind = data["event"]
+    if kind == "stage":
+        return str(data["message"]) or str(data["stage"])
+    if kind == "finding" and data["severity"] != "info":
+        return f"{data['severity'].capitalize()}: {data['message']}" + (f" {data['fix']}" if data["fix"] else "")
+    if kind == "frame_done":
+        device = f" on {data['device']}" if data["device"] else ""
+        return f"Frame {data['frame']} in {data['seconds']:.1f} s{device}: {data['path']}"
+    if kind == "frame_failed":
+        return f"Frame {data['frame']} failed: {data['message']}"
+    if kind == "state":
+        return f"Job {data['job']} is {data['state']}" + (f": {data['message']}" if data["message"] else "")
+    return str(data["message"]) if kind in ("note", "finding") else ""

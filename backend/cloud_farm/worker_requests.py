@@ -112,7 +112,13 @@ def _submit(request: Request) -> Any:
         snapshot = _read_snapshot(folder)
         snapshot.make_whole()
         farm = snapshot.farm
-        done = farm.submit(snapshot.job, home=snapshot.home, on_event=request.tell, cancel=request.cancel)
+        done = farm.submit(
+            snapshot.job,
+            allow_scripts=bool(request.data.get("allow_scripts")),
+            home=snapshot.home,
+            on_event=request.tell,
+            cancel=request.cancel,
+        )
     finally:
         lock.release(remove=True)
     remove_snapshot(folder)
@@ -199,7 +205,8 @@ def _preflight(request: Request) -> Any:
     """Pack and plan a snapshot and send nothing."""
     snapshot = _read_snapshot(Path(request.text("snapshot")))
     snapshot.make_whole()
-    with snapshot.farm.prepare(snapshot.job, home=snapshot.home, on_event=request.tell) as ready:
+    scripts = bool(request.data.get("allow_scripts"))
+    with snapshot.farm.prepare(snapshot.job, allow_scripts=scripts, home=snapshot.home, on_event=request.tell) as ready:
         return {
             "findings": to_json(ready.findings), "files": len(ready.pack.files), "bytes": ready.pack.size,
             "frames": ready.plan.frame_count, "chunks": len(ready.plan.chunks), "landing": str(ready.landing),
