@@ -30,7 +30,8 @@ def scene_with_a_painted_plane(folder: Path) -> Any:
     image.pixels = [1.0, 0.0, 0.0, 1.0] * 64
     image.save()
     material = bpy.data.materials.new("Shine")
-    material.use_nodes = True
+    if bpy.app.version < (5, 0):
+        material.use_nodes = True
     tree = material.node_tree
     tree.nodes.clear()
     texture, shine = tree.nodes.new("ShaderNodeTexImage"), tree.nodes.new("ShaderNodeEmission")

@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
 _ARTIST = Path(__file__).parent / "artist.py"
-_BLENDERS_OWN_WORDS = ("STATUS ", "Info: Saved ")
+_BLENDERS_OWN_WORDS = ("STATUS ", "Info: Saved ", "Info: Total files ")
 
 
 @pytest.fixture(scope="module")
