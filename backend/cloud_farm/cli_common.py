@@ -190,6 +190,7 @@ def finish(status: JobStatus, *, as_json: bool, live: bool = False) -> int:
                 "state": status.state,
                 "done": status.frames_done,
                 "total": status.frames_total,
+                "stages": status.stages,
             }
         )
     elif status.state == "done":

@@ -58,7 +58,10 @@ class Picture:
     def lines(self, canvas: Canvas) -> list[Line]:
         """Draw it now."""
         status, width = self._status, max(NARROWEST, min(canvas.width, WIDEST)) - 1
-        head = [*_title(status, width), (), _figures(status, canvas), (), *self._strip(canvas, width - 2)]
+        head = [
+            *_title(status, width), (), _figures(status, canvas), *_stages(status, width), (),
+            *self._strip(canvas, width - 2),
+        ]  # fmt: skip
         tail = _tail(status, canvas, width)
         room = canvas.height - len(head) - len(tail) - 3
         worst = _problems(status, canvas, width, most=_PROBLEM_LINES)
@@ -142,6 +145,14 @@ def _figures(status: JobStatus, canvas: Canvas) -> Line:
     gap = "   " if cells("   ".join(parts)) + 2 <= canvas.width else "  "
     first, *rest = parts
     return (Span(f" {first}", "title"), *(Span(gap + part) for part in rest))
+
+
+def _stages(status: JobStatus, width: int) -> list[Line]:
+    """Say where the time of a chunk goes; the last stages are what one wants to know where there is no room for all."""
+    parts = [f"{stage} {clock(seconds)}" for stage, seconds in status.stages.items()]
+    while parts and cells("   ".join([" a chunk:", *parts])) > width:
+        del parts[0]
+    return [(Span("   ".join([" a chunk:", *parts]), "dim"),)] if parts else []
 
 
 def _workers(status: JobStatus, canvas: Canvas, width: int, *, most: int) -> list[Line]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from .job import JobDocument
 from .landed import Landing
 from .landing_queue import LandingQueue
 from .running import RunningFrame
+from .stages import StageTimes
 from .stores import Store
 from .tracking import FrameFailure, FrameKey, JobTracker
 from .upload_lock import is_being_sent
@@ -75,6 +76,7 @@ class JobStatus:
         read_at: When this picture was taken, same clock.
         comment: The submitter's note for people.
         tags: Words to find the job by.
+        stages: Where the time of a chunk goes, mean seconds by stage (`stages.STAGES`), as far as it is known.
     """
 
     id: str
@@ -105,6 +107,7 @@ class JobStatus:
     read_at: float = 0.0
     comment: str = ""
     tags: tuple[str, ...] = ()
+    stages: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_final(self) -> bool:
@@ -132,6 +135,7 @@ class StatusReader:
         self._pace = Pace()
         self._running: tuple[RunningFrame, ...] = ()
         self._explained = EngineStatus(running=True)
+        self._stages = StageTimes(store, self._tracker.layout)
 
     def read(
         self, *, on_event: Listener = ignore, landing: Landing | None = None, cancel: CancelToken | None = None
@@ -203,6 +207,8 @@ class StatusReader:
             part.add(fresh)
         self._table.update(fresh)
         self._running = self._tracker.running() if engine.running and look_closely else ()
+        if look_closely:
+            self._stages.look(self._tracker.ended_chunks)
 
     def _derive(self, engine: EngineStatus) -> tuple[str, str, bool]:
         """Return (state, message, stalled)."""
@@ -281,6 +287,7 @@ class StatusReader:
             read_at=now,
             comment=doc.job.comment,
             tags=doc.job.tags,
+            stages=self._stages.mean(engine.stages),
         )
 
     def _messages(self, message: str, engine: EngineStatus, failed: Iterable[FrameFailure]) -> tuple[str, ...]:

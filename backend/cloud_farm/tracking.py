@@ -129,6 +129,12 @@ class JobTracker:
         chunks = {attempt.rpartition(".")[0] for attempt in self._open_attempts}
         return any(chunks & revision.by_id.keys() for revision in self.revisions.values())
 
+    @property
+    def ended_chunks(self) -> set[str]:
+        """The attempts at chunks that are over."""
+        chunks = {chunk for revision in self.revisions.values() for chunk in revision.by_id}
+        return {attempt for attempt in self._ends if attempt.rpartition(".")[0] in chunks}
+
     def is_done(self, key: FrameKey) -> bool:
         """Tell whether the frame is there in the newest revision that wants it."""
         return (self.wanted[key], key) in self.published

@@ -38,6 +38,7 @@ CASES = {
     "cameras": make_status(
         48, done=60, running=3, cameras=("Camera", "Ein sehr langer Name für eine Kamera", "カメラ")
     ),
+    "stages": make_status(24, done=3, stages={"pending": 4000.0, "pulling": 3.0, "loading": 5.0, "rendering": 100.0}),
     "many cameras": make_status(5, done=9, cameras=tuple(f"Cam {n}" for n in range(40))),
     "failed": make_status(24, done=20, failed=(7,), state="failed", messages=(LONG,)),
     "evil": make_status(

@@ -227,6 +227,14 @@ def test_the_cost_cap_ends_a_running_blender(tmp_path: Path) -> None:
     assert last_end(job)["cause"] == 18 and last_end(job)["done"] == "1-2"
 
 
+def test_the_end_says_how_long_loading_and_rendering_took(job: StubJob) -> None:
+    assert job.run(stub={"slow": {"2": 1}})[0] == 0
+    spent = last_end(job)["spent"]
+    assert 0 < spent["loading"] < 30 and 1 <= spent["rendering"] < 60
+    assert job.run()[0] == 0
+    assert last_end(job)["spent"] == {}, "nothing was left to render"
+
+
 def test_a_killed_attempt_costs_until_its_last_sign_of_life(job: StubJob) -> None:
     job.paths.attempts.mkdir(parents=True)
     (job.paths.job_dir / "logs").mkdir()
@@ -272,7 +280,7 @@ def test_a_stop_from_outside_ends_blender_and_leaves_no_parts(job: StubJob, numb
 
 def test_the_stop_file_ends_a_chunk_between_frames_and_later_ones_before_they_begin(job: StubJob) -> None:
     process = job.start(stub={"slow": {"2": 2}})
-    wait_for(lambda: 1 in job.records())
+    wait_for(lambda: any(job.paths.markers.glob("scene.000002.*")))
     volume.write_file(job.paths.stop, b"paused\n")
     process.communicate(timeout=60)
     assert process.returncode == 143 and sorted(job.records()) == [1, 2]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import ProfileError
@@ -43,12 +43,15 @@ class EngineStatus:
         running: Whether anything of the job runs or will start by itself.
         known: Whether the engine ever took this job (or remembers it).
         message: Why nothing runs although something should, in plain words.
+        stages: Mean seconds that a chunk waits for a machine (`pending`) and for its container (`pulling`); from a sample,
+            while it runs, where the engine has such stages.
     """
 
     running: bool
     known: bool = True
     tasks: tuple[TaskStatus, ...] = ()
     message: str = ""
+    stages: Mapping[str, float] = field(default_factory=dict)
 
 
 class Engine(Protocol):

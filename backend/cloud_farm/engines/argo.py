@@ -22,6 +22,7 @@ from .argo_labels import CHUNKS_SHA256, JOB, job_selector, lost_fields, same_wor
 from .argo_manifest import workflows
 from .argo_pod import Manifest
 from .argo_settings import read_pod_settings
+from .argo_starts import StartReader
 from .argo_words import Explainer
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ class ArgoEngine:
     @cached_property
     def _shards(self) -> ShardReader:
         return ShardReader(self.cluster.workflow)
+
+    @cached_property
+    def _starts(self) -> StartReader:
+        return StartReader(lambda job_id, most: self.cluster.pod_starts(f"{JOB}={job_id}", most=most))
 
     @cached_property
     def _explainer(self) -> Explainer:
@@ -122,7 +127,12 @@ class ArgoEngine:
                 rows[task.id] = _later(rows.get(task.id), told, head)
         if running:
             self._free_lost_pods(job_id)
-        return EngineStatus(running=running, tasks=_in_order(rows), message=_summary(rows.values()) if running else "")
+        return EngineStatus(
+            running=running,
+            tasks=_in_order(rows),
+            message=_summary(rows.values()) if running else "",
+            stages=self._starts.mean(job_id, look=running),
+        )
 
     def cancel(self, job_id: str) -> None:
         """Stop the job's Workflows; returns when their pods are gone, or when the cluster has long been told to end them."""

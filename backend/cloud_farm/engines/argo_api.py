@@ -90,6 +90,14 @@ class EndingPod:
     due: float
 
 
+class PodStart(NamedTuple):
+    """When a pod was made, got a node, and when its container ran; seconds since 1970."""
+
+    made: float
+    scheduled: float
+    running: float
+
+
 class Cluster:
     """A cluster's API, as one user, in one namespace.
 
@@ -172,6 +180,15 @@ class Cluster:
                 if pod and due:
                     found.append(EndingPod(str(row["Name"]), str(pod["metadata"]["uid"]), due))
         return found
+
+    def pod_starts(self, selector: str, *, most: int) -> list[PodStart]:
+        """Tell how some of these pods came to run; those that do not yet are left out.
+
+        Their names are hashes: the first ones of the list are a fair sample of all.
+        """
+        query = [("labelSelector", selector), ("fieldSelector", "status.phase!=Pending"), ("limit", str(most))]
+        found = self._call("GET", f"/api/v1/namespaces/{self.namespace}/pods", query=query)
+        return [start for pod in found.get("items") or () if (start := _pod_start(pod)) is not None]
 
     def delete_pod(self, pod: EndingPod) -> None:
         """Forget a pod without waiting for its node; only the very one that was seen."""
@@ -305,6 +322,18 @@ def _namespace_of(file: str | None, context: str | None) -> str:
     contexts, active = kube_config.list_kube_config_contexts(file)
     chosen = next((item for item in contexts if item["name"] == context), active)
     return str(chosen["context"].get("namespace") or "")
+
+
+def _pod_start(pod: Mapping[str, Any]) -> PodStart | None:
+    status = pod.get("status") or {}
+    made = seconds(pod["metadata"].get("creationTimestamp"))
+    scheduled = next(
+        (seconds(c.get("lastTransitionTime")) for c in status.get("conditions") or () if c["type"] == "PodScheduled"),
+        0.0,
+    )
+    states = [c.get("state") or {} for c in status.get("containerStatuses") or () if c["name"] == "main"]
+    running = next((seconds((s.get("running") or s.get("terminated") or {}).get("startedAt")) for s in states), 0.0)
+    return PodStart(made, scheduled, running) if made and scheduled and running else None
 
 
 def _head(item: Mapping[str, Any]) -> WorkflowHead:

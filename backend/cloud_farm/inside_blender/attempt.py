@@ -49,6 +49,7 @@ class Outcome:
     failed: list[dict[str, Any]] = field(default_factory=list)
     death: dict[str, Any] | None = None
     peak_memory: int | None = None
+    spent: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -215,7 +216,7 @@ def _child(attempt: Attempt, command: list[str], scratch: Path) -> Child:
 
 def _judge(attempt: Attempt, end: ChildEnd, given_up: list[dict[str, Any]]) -> Outcome:
     """Turn the child's end into the attempt's: what counts is which frames have a record."""
-    outcome = Outcome(peak_memory=end.peak_memory, failed=[*given_up])
+    outcome = Outcome(peak_memory=end.peak_memory, failed=[*given_up], spent=end.spent)
     done = set(attempt.done())
     camera = attempt.chunk["camera"] if attempt.chunk else None
     for frame, message in end.failed.items():
@@ -341,7 +342,7 @@ def _end_document(attempt: Attempt, outcome: Outcome) -> dict[str, Any]:
     return {
         **_identity(attempt), "exit": outcome.code, "cause": outcome.cause, "reason": outcome.reason, "started": attempt.started,
         "ended": volume.iso_now(), "done": volume.format_frames(attempt.done()), "failed": outcome.failed, "death": outcome.death,
-        "peak_memory": outcome.peak_memory,
+        "peak_memory": outcome.peak_memory, "spent": outcome.spent,
     }  # fmt: skip
 
 

@@ -53,6 +53,7 @@ class ChildEnd:
         timed_out: The frame that took longer than the limit.
         over_budget: It was ended because the job reached its cost cap.
         peak_memory: Largest memory that it reported, bytes.
+        spent: Seconds by stage: `loading` until its first frame began, `rendering` from then on.
     """
 
     code: int | None
@@ -65,6 +66,7 @@ class ChildEnd:
     timed_out: int | None = None
     over_budget: bool = False
     peak_memory: int | None = None
+    spent: dict[str, float] = field(default_factory=dict)
 
     def as_exit(self, code: int) -> ChildEnd:
         """Return the same end as if the child had exited with `code`."""
@@ -88,6 +90,7 @@ class Child:
         self._failed: dict[int, str] = {}
         self._fatal: dict[str, Any] = {}
         self._peak: int | None = None
+        self._first_frame: float | None = None
 
     def run(self, stopper: Stopper, *, frame_seconds: float | None, over_budget: Callable[[], bool]) -> ChildEnd:
         """Run the child to its end.
@@ -99,6 +102,7 @@ class Child:
         Returns:
             Its end. The child and everything that it started are gone then.
         """
+        began = time.monotonic()
         with open(self._log, "ab") as sink, open(self._log, "rb") as source:
             try:
                 process = _start(self._command, self._environment, sink)
@@ -110,7 +114,11 @@ class Child:
                 _kill_group(process)
             self._read(source, last=True)
         self._copy.close()
-        return self._end(process.returncode, why)
+        return replace(self._end(process.returncode, why), spent=self._spent(began, time.monotonic()))
+
+    def _spent(self, began: float, ended: float) -> dict[str, float]:
+        loaded = ended if self._first_frame is None else self._first_frame
+        return {"loading": round(loaded - began, 2), "rendering": round(ended - loaded, 2)}
 
     def _watch(
         self, process: subprocess.Popen[bytes], source: BinaryIO, stopper: Stopper, frame_seconds: float | None,
@@ -176,6 +184,7 @@ class Child:
         kind = event.get("cloud_farm")
         if kind == "frame_started":
             self._frame, self._frame_since = int(event["frame"]), time.monotonic()
+            self._first_frame = self._first_frame or self._frame_since
         elif kind in ("frame_done", "frame_failed"):
             self._frame = None
             if kind == "frame_failed":
