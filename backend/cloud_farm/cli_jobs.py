@@ -13,7 +13,7 @@ import click
 
 from .cli_common import complete_job, follow_job, front_options, get_farm, interruptible, print_json, steps_view, tell
 from .cli_picture import STATE_STYLES, Canvas, draw
-from .cli_text import Line, Span, clean, columns, echo_lines, glyphs_for
+from .cli_text import Line, Span, clean, columns, echo_lines, glyphs_for, wrapped
 from .errors import Cancelled
 from .events import Stage, counted
 from .json_data import to_json
@@ -38,8 +38,15 @@ def jobs(farm: str | None, json: bool, tags: tuple[str, ...]) -> int:
         return 0
     if not found:
         click.echo("No jobs with these tags." if tags else "No jobs yet. Start one with: cloud-farm demo")
-    echo_lines(job_table(found), sys.stdout)
+    echo_lines([*job_table(found), *_strays(found)], sys.stdout)
     return 0
+
+
+def _strays(found: Sequence[JobSummary]) -> list[Line]:
+    """Say what to do about jobs that only the engine knows of."""
+    width = shutil.get_terminal_size().columns - 1
+    texts = [f"{job.id}: {job.message}" for job in found if job.state == "not on volume"]
+    return [line for text in texts for line in wrapped(text, width, first=(Span(" ! ", "warning"),))]
 
 
 def job_table(found: Sequence[JobSummary]) -> list[Line]:

@@ -19,7 +19,7 @@ NARROWEST = 40
 _PROBLEM_LINES = 5
 STATE_STYLES = {
     "done": "good", "failed": "bad", "cancelled": "warning", "cancelling": "warning", "paused": "warning",
-    "interrupted": "bad",
+    "interrupted": "bad", "unreadable": "bad", "not on volume": "warning",
 }  # fmt: skip
 
 

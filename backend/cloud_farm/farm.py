@@ -17,14 +17,14 @@ from .events import CancelToken, Listener, PauseSwitch, Stage, counted, ignore
 from .following import look_patiently
 from .frames import FrameRange
 from .job import Finding, JobDocument, RenderJob, parse_job
+from .job_list import is_stray, list_jobs
 from .job_logs import JobLogs
 from .job_notes import forget_note, read_note, write_note
-from .job_search import find_job, job_ids, made_at, unknown_job
+from .job_search import find_job, made_at, unknown_job
 from .landed import Landing
 from .landing import check_landing, default_fetch_folder
 from .layout import JobLayout, is_job_id
 from .outcomes import Fetched, Submission
-from .parallel import for_each
 from .profile import FarmProfile, load_profile
 from .status import FINAL_STATES, JobStatus, JobSummary, StatusReader
 from .stores import Store, open_store
@@ -133,22 +133,23 @@ class Farm:
     # -- look -------------------------------------------------------------------------------------------------------
 
     def jobs(self) -> tuple[JobSummary, ...]:
-        """List every job on the volume, newest first."""
-        found: list[JobSummary] = []
-        for_each(
-            job_ids(self.store),
-            lambda job_id, _stop: found.append(self._summary(job_id)),
-            workers=self.store.connections,
-        )
-        return tuple(sorted(found, key=lambda job: (job.created, job.id), reverse=True))
+        """List every job of the farm, newest first: all on the volume, and what only the engine still knows of."""
+        return list_jobs(self.store, self.engine, self._summary)
 
     def find(self, text: str) -> str:
         """Return the one job id that begins with `text`; `last` or nothing is the newest.
 
+        A job that only the engine still knows of is found by its whole id.
+
         Raises:
             JobNotFoundError: None, or several.
         """
-        return find_job(self.store, text, farm=self.profile.name)
+        try:
+            return find_job(self.store, text, farm=self.profile.name)
+        except JobNotFoundError:
+            if is_stray(self.store, self.engine, text):
+                return text
+            raise
 
     def document(self, job_id: str) -> JobDocument:
         """Read a job's job.json.
@@ -239,6 +240,9 @@ class Farm:
 
     def cancel(self, job_id: str) -> None:
         """Stop a job; frames that are finished stay. Idempotent."""
+        if is_stray(self.store, self.engine, job_id):
+            self.engine.cancel(job_id)
+            return
         self._control(job_id).cancel()
 
     def pause(self, job_id: str) -> None:
@@ -294,12 +298,14 @@ class Farm:
         Raises:
             JobBusyError: It still runs, or is being sent.
         """
-        if not is_job_id(job_id) or not self.store.list(JobLayout(job_id).folder):
+        stray = is_stray(self.store, self.engine, job_id)
+        if not stray and (not is_job_id(job_id) or not self.store.list(JobLayout(job_id).folder)):
             raise unknown_job(job_id, farm=self.profile.name)
         if is_being_sent(job_id):
             raise JobBusyError(f"Job {job_id} is just being sent. Interrupt that first (Ctrl-C where it was started).")
         self.engine.forget(job_id)
-        self.store.trash(JobLayout(job_id).folder, job_id=job_id)
+        if not stray:
+            self.store.trash(JobLayout(job_id).folder, job_id=job_id)
         forget_note(job_id)
 
     def older_than(self, age: datetime.timedelta) -> tuple[JobSummary, ...]:

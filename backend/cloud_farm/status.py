@@ -12,7 +12,7 @@ from typing import Any
 
 from . import history
 from .asset_trust import AssetTrust
-from .engines import Engine, EngineStatus, TaskStatus
+from .engines import Engine, EngineJob, EngineStatus, TaskStatus
 from .errors import EngineUnreachableError
 from .events import CancelToken, FrameFailed, FrameStarted, Listener, Progress, StateChanged, ignore
 from .frame_table import FrameState, FrameTable, Pace
@@ -28,6 +28,7 @@ from .upload_lock import is_being_sent
 
 _LONG_UPLOAD = 86400.0
 """Seconds after which an upload from another computer counts as interrupted."""
+NOT_ON_VOLUME = "not on volume"
 FINAL_STATES = ("done", "failed", "cancelled")
 
 
@@ -47,6 +48,13 @@ class JobSummary:
     message: str = ""
     tags: tuple[str, ...] = ()
     stalled: bool = False
+
+    @classmethod
+    def stray(cls, job: EngineJob) -> JobSummary:
+        """Describe a job that the engine knows of and the volume does not."""
+        remove = f"cloud-farm {'cancel' if job.running else 'delete --yes'} {job.id}"
+        message = f"Its files are gone from the farm's volume, or lie on another one. Clear it away with: {remove}"
+        return cls(job.id, job.id, NOT_ON_VOLUME, job.owner, "", job.created, 0, 0, 0, message)
 
     @classmethod
     def unreadable(cls, job_id: str, message: str) -> JobSummary:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cloud_farm.control import publish_plan
-from cloud_farm.engines import EngineStatus
+from cloud_farm.engines import EngineJob, EngineStatus
 from cloud_farm.job import Finding
 from cloud_farm.layout import JobLayout
 from cloud_farm.plan import RenderPlan
@@ -38,6 +38,9 @@ class StillEngine:
 
     def status(self, job_id: str) -> EngineStatus:
         return EngineStatus(running=False)
+
+    def jobs(self) -> tuple[EngineJob, ...]:
+        return ()
 
     def cancel(self, job_id: str) -> None: ...
 

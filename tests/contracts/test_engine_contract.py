@@ -7,7 +7,9 @@ import json
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 from cloud_farm.engines import open_engine
 from cloud_farm.errors import JobBusyError
+from cloud_farm.history import user_name
 from cloud_farm.job import FrameRecord, RenderJob
 from cloud_farm.layout import JobLayout
 from cloud_farm.plan import RenderPlan
@@ -103,6 +106,17 @@ def test_another_program_sees_the_same(farm: Farmer) -> None:
     assert farm.subject.engine().status(job.id).running
     job.wait_until_still()
     assert farm.subject.engine().status(job.id) == job.status()
+
+
+def test_a_job_is_listed_as_long_as_the_engine_knows_of_it(farm: Farmer) -> None:
+    job = farm.job("1-2", seconds=0.3).submit()
+    listed = {found.id: found for found in farm.subject.engine().jobs()}
+    assert listed[job.id].running and listed[job.id].owner == user_name()
+    assert abs(datetime.fromisoformat(listed[job.id].created).timestamp() - time.time()) < 60
+    job.wait_until_still()
+    wait_for(lambda: not {found.id: found for found in job.engine.jobs()}[job.id].running)
+    job.engine.forget(job.id)
+    wait_for(lambda: job.id not in {found.id for found in job.engine.jobs()})
 
 
 # -- what it does not know ----------------------------------------------------------------------------------------------

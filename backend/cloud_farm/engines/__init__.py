@@ -51,7 +51,22 @@ class EngineStatus:
     known: bool = True
     tasks: tuple[TaskStatus, ...] = ()
     message: str = ""
-    stages: Mapping[str, float] = field(default_factory=dict)
+    stages: Mapping[str, float] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class EngineJob:
+    """A job that an engine knows of.
+
+    Attributes:
+        created: When it was last submitted there, ISO 8601 in UTC.
+        running: Something of it is not over.
+    """
+
+    id: str
+    owner: str
+    created: str
+    running: bool
 
 
 class Engine(Protocol):
@@ -72,6 +87,9 @@ class Engine(Protocol):
 
     def status(self, job_id: str) -> EngineStatus:
         """Explain the job; an unknown id is a status with `known=False`."""
+
+    def jobs(self) -> tuple[EngineJob, ...]:
+        """List the jobs of this farm that it knows of, whoever submitted them and from wherever."""
 
     def cancel(self, job_id: str) -> None:
         """Stop now; idempotent, and no error for a job that does not run."""

@@ -15,10 +15,10 @@ from ..job import Finding
 from ..layout import is_job_id
 from ..plan import PREPARE, RenderPlan
 from ..profile import FarmProfile
-from . import EngineStatus, TaskStatus
+from . import EngineJob, EngineStatus, TaskStatus
 from .argo_access import read_access
 from .argo_follow import HeadReader, Shard, ShardReader
-from .argo_labels import CHUNKS_SHA256, JOB, job_selector, lost_fields, same_workflow
+from .argo_labels import CHUNKS_SHA256, JOB, job_selector, jobs_selector, lost_fields, same_workflow
 from .argo_manifest import workflows
 from .argo_pod import Manifest
 from .argo_settings import read_pod_settings
@@ -133,6 +133,16 @@ class ArgoEngine:
             message=_summary(rows.values()) if running else "",
             stages=self._starts.mean(job_id, look=running),
         )
+
+    def jobs(self) -> tuple[EngineJob, ...]:
+        """List the jobs that the cluster has Workflows of."""
+        found: dict[str, EngineJob] = {}
+        for head in self.cluster.heads(jobs_selector(self._profile)).heads:
+            before = found.get(head.job)
+            running = not head.completed or (before is not None and before.running)
+            created = max(head.created, before.created if before else "")
+            found[head.job] = EngineJob(head.job, head.owner, created, running)
+        return tuple(job for job in found.values() if is_job_id(job.id))
 
     def cancel(self, job_id: str) -> None:
         """Stop the job's Workflows; returns when their pods are gone, or when the cluster has long been told to end them."""

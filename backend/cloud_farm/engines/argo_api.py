@@ -17,7 +17,7 @@ from kubernetes.config import ConfigException, kube_config, load_incluster_confi
 
 from ..errors import ProfileError
 from .argo_access import ClusterAccess
-from .argo_labels import CHUNKS_SHA256
+from .argo_labels import CHUNKS_SHA256, JOB, OWNER
 from .argo_nodes import seconds
 from .argo_refusals import explain, unreachable
 
@@ -45,6 +45,8 @@ class WorkflowHead:
         phase: Empty until the controller took notice.
         completed: Nothing of it runs or will run.
         chunks_sha256: Tells which chunks it renders.
+        job: The job's id; `owner` who submitted it, as people write it.
+        created: When it was made, ISO 8601 in UTC.
     """
 
     name: str
@@ -55,6 +57,9 @@ class WorkflowHead:
     run: int
     shard: int
     chunks_sha256: str = ""
+    job: str = ""
+    owner: str = ""
+    created: str = ""
 
     @property
     def started(self) -> bool:
@@ -338,13 +343,16 @@ def _pod_start(pod: Mapping[str, Any]) -> PodStart | None:
 
 def _head(item: Mapping[str, Any]) -> WorkflowHead:
     metadata = item["metadata"]
-    labels = metadata.get("labels") or {}
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     numbers = {key: int(labels.get(f"cloud-farm/{key}") or 0) for key in ("revision", "run", "shard")}
     return WorkflowHead(
         name=str(metadata["name"]),
         version=str(metadata["resourceVersion"]),
         phase=str(labels.get("workflows.argoproj.io/phase") or ""),
         completed=labels.get("workflows.argoproj.io/completed") == "true",
-        chunks_sha256=str((metadata.get("annotations") or {}).get(CHUNKS_SHA256) or ""),
+        chunks_sha256=str(annotations.get(CHUNKS_SHA256) or ""),
+        job=str(labels.get(JOB) or ""),
+        owner=str(annotations.get(OWNER) or ""),
+        created=str(metadata.get("creationTimestamp") or ""),
         **numbers,
     )

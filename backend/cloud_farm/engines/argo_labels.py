@@ -18,6 +18,7 @@ from ..version import VERSION
 from .argo_shards import Shard
 
 JOB, TASK, OWNER, FRAMES = "cloud-farm/job", "cloud-farm/task", "cloud-farm/owner", "cloud-farm/frames"
+VOLUME = "cloud-farm/volume"
 PLAN_SHA256, CHUNKS_SHA256 = "cloud-farm/plan-sha256", "cloud-farm/chunks-sha256"
 _INSTANCE = "workflows.argoproj.io/controller-instanceid"
 _TITLE, _DESCRIPTION = "workflows.argoproj.io/title", "workflows.argoproj.io/description"
@@ -27,6 +28,17 @@ _LONGEST_LABEL, _LONGEST_TEXT = 63, 200
 def job_selector(job_id: str, *, instance_id: str = "") -> str:
     """Return the label selector of all Workflows of a job."""
     return f"{JOB}={job_id}" + (f",{_INSTANCE}={instance_id}" if instance_id else "")
+
+
+def jobs_selector(profile: FarmProfile) -> str:
+    """Return the label selector of the Workflows of all jobs on the farm's volume."""
+    instance = f",{_INSTANCE}={profile.instance_id}" if profile.instance_id else ""
+    return f"{VOLUME}={volume_label(profile)}{instance}"
+
+
+def volume_label(profile: FarmProfile) -> str:
+    """Return what tells one farm's volume from those of others in the same namespace."""
+    return hashlib.sha256(f"{profile.volume.claim}/{profile.volume.sub_path}".encode()).hexdigest()[:12]
 
 
 def app_labels(profile: FarmProfile) -> dict[str, str]:
@@ -56,6 +68,7 @@ def workflow_labels(plan: RenderPlan, profile: FarmProfile, shard: Shard, *, own
         "cloud-farm/run": str(run),
         "cloud-farm/shard": str(shard.number),
         OWNER: slugify(owner),
+        VOLUME: volume_label(profile),
     }
 
 

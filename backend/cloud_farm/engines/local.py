@@ -9,16 +9,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError, JobBusyError
+from ..history import user_name
 from ..job import Finding
 from ..layout import is_job_id
 from ..plan import RenderPlan
 from ..platform import end_group, start_detached, usable_cores, usable_memory, user_folders
 from ..profile import FarmProfile
-from . import EngineStatus, TaskStatus
+from . import EngineJob, EngineStatus, TaskStatus
 from .local_files import JobFolder
 
 _MEMORY_PER_WORKER = 2 << 30
@@ -111,6 +113,16 @@ class LocalEngine:
         elif running and not led and not folder.control.is_held():
             message = "What ran this job on this computer was killed; what it had started still renders."
         return EngineStatus(running=running, tasks=tasks, message=message)
+
+    def jobs(self) -> tuple[EngineJob, ...]:
+        """List the jobs of this farm's folder that a runner was started for."""
+        found = []
+        for folder in sorted(self._base.glob("*/tasks.json")):
+            job = JobFolder(self._base, folder.parent.name)
+            if is_job_id(folder.parent.name) and job.read(job.tasks).get("root") == str(self._root):
+                made = datetime.fromtimestamp(folder.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                found.append(EngineJob(folder.parent.name, user_name(), made, job.alive.is_held()))
+        return tuple(found)
 
     def cancel(self, job_id: str) -> None:
         """Stop the runner and all that it started; returns when they are gone."""

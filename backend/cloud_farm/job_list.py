@@ -1,0 +1,36 @@
+"""All jobs of a farm: what is on its volume, and what only its engine still knows of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from .engines import Engine, EngineJob
+from .errors import EngineError
+from .job_search import job_ids
+from .layout import JobLayout, is_job_id
+from .parallel import for_each
+from .status import JobSummary
+from .stores import Store
+
+
+def list_jobs(store: Store, engine: Engine, summary: Callable[[str], JobSummary]) -> tuple[JobSummary, ...]:
+    """List a farm's jobs, the newest first.
+
+    Args:
+        summary: Sums up a job that is on the volume.
+    """
+    known: tuple[EngineJob, ...] = ()
+    with suppress(EngineError):  # the volume's jobs are there all the same
+        known = engine.jobs()
+    ids = job_ids(store)
+    found: list[JobSummary] = []
+    for_each(ids, lambda job_id, _stop: found.append(summary(job_id)), workers=store.connections)
+    # Asked once more: it may have been submitted or deleted while we looked.
+    found += [JobSummary.stray(job) for job in known if job.id not in ids and is_stray(store, engine, job.id)]
+    return tuple(sorted(found, key=lambda job: (job.created, job.id), reverse=True))
+
+
+def is_stray(store: Store, engine: Engine, job_id: str) -> bool:
+    """Tell whether the engine knows a job of which nothing is on the volume."""
+    return is_job_id(job_id) and not store.list(JobLayout(job_id).folder) and engine.status(job_id).known
