@@ -12,10 +12,10 @@ from .events import counted
 from .units import size
 
 if TYPE_CHECKING:
+    from .checks import Check
     from .collector import Collected
     from .copying import CopyPlan
     from .gc import GcPlan, Item, TrashEntry
-    from .store_check import Check
     from .stores import StoreEntry
     from .usage import Usage
 

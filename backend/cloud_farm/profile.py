@@ -20,9 +20,9 @@ from .platform import user_folders
 from .presets import PRESETS
 
 SCHEMA = 1
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _SECTIONS = ("volume", "gpu", "limits")
-_LAYERED = (*_SECTIONS, "kubernetes", "filebrowser")
+LAYERED = (*_SECTIONS, "kubernetes", "filebrowser")
 """Parts whose values are set one by one: a layer replaces those that it names."""
 _NAMES_OF_SECRETS = ("image_pull_secrets", "token_in_pods")
 _SECRET_FORMS = ({"env"}, {"keyring"}, {"file"})
@@ -131,7 +131,7 @@ class FarmProfile:
 
     def with_values(self, values: Mapping[str, Any], *, origin: str) -> FarmProfile:
         """Return a copy with dotted keys set (`gpu.device`), each marked with its origin."""
-        data = _nest(to_json(self), values)
+        data = nest(to_json(self), values)
         origins = {**self.origins, **{key: origin for key in values}}
         return _build(data, origins, where=origin)
 
@@ -215,16 +215,16 @@ def _on_preset(data: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     name = data.get("preset") or ""
     if name and name not in PRESETS:
         raise ProfileError(f"{where} names the preset '{name}', which does not exist. There are: {', '.join(PRESETS)}.")
-    return _nest(PRESETS[name], dict(_flatten(data))) if name else dict(data)
+    return nest(PRESETS[name], dict(_flatten(data))) if name else dict(data)
 
 
 def _layers(farm: str, environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     if farm.endswith((".yaml", ".yml")) or "/" in farm or os.sep in farm:
         path = Path(farm).expanduser()
-        data = _read_yaml(path)
+        data = read_profile_file(path)
         data.setdefault("name", path.stem)
         return data, {key: str(path) for key, _ in _flatten(data)}
-    if not _NAME.fullmatch(farm):
+    if not NAME.fullmatch(farm):
         raise ProfileError(
             f"'{farm}' is not a farm's name: use letters, digits, '-' and '_', or the path of a YAML file."
         )
@@ -238,8 +238,8 @@ def _named_layers(farm: str, environ: Mapping[str, str]) -> tuple[dict[str, Any]
     for folder, origin in _folders(environ):
         path = folder / f"{farm}.yaml"
         if path.is_file():
-            layer = _read_yaml(path)
-            data = _nest(data, dict(_flatten(layer)))
+            layer = read_profile_file(path)
+            data = nest(data, dict(_flatten(layer)))
             origins.update({key: f"{origin} {path}" for key, _ in _flatten(layer)})
             found = True
     if not found:
@@ -256,7 +256,12 @@ def _folders(environ: Mapping[str, str]) -> list[tuple[Path, str]]:
     return [(Path(studio), "studio file"), (user_folders(environ).config / "farms", "user file")]
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_profile_file(path: Path) -> dict[str, Any]:
+    """Read one profile file as it is, without what lies below it.
+
+    Raises:
+        ProfileError: It is not there, or no YAML mapping.
+    """
     import yaml  # here, because most commands on the local farm never need it and it costs start-up time
 
     try:
@@ -305,7 +310,7 @@ def _build(data: Mapping[str, Any], origins: Mapping[str, str], *, where: str) -
 
 def _check(profile: FarmProfile) -> None:
     problems = (
-        (_NAME.fullmatch(profile.name) is not None, f"'{profile.name}' is not a farm's name."),
+        (NAME.fullmatch(profile.name) is not None, f"'{profile.name}' is not a farm's name."),
         (
             profile.gpu.device in ("", *DEVICES) and profile.gpu.device != "auto",
             f"gpu.device '{profile.gpu.device}' is none of {', '.join(DEVICES[1:])}.",
@@ -361,18 +366,18 @@ def _check_secrets(profile: FarmProfile) -> None:
 
 def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in data.items():
-        if prefix == "" and key in _LAYERED and isinstance(value, dict):
+        if prefix == "" and key in LAYERED and isinstance(value, dict):
             yield from _flatten(value, f"{key}.")
         else:
             yield f"{prefix}{key}", value
 
 
-def _nest(data: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def nest(data: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return `data` with dotted keys of the layered sections replaced."""
-    result = {key: dict(value) if key in _LAYERED and isinstance(value, dict) else value for key, value in data.items()}
+    result = {key: dict(value) if key in LAYERED and isinstance(value, dict) else value for key, value in data.items()}
     for dotted, value in values.items():
         section, _, name = dotted.partition(".")
-        if name and section in _LAYERED:
+        if name and section in LAYERED:
             result.setdefault(section, {})[name] = value
         else:
             result[dotted] = value

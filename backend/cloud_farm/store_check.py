@@ -8,13 +8,13 @@ import os
 import secrets
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
+from .checks import GREEN, RED, YELLOW, Check
 from .errors import (
     HashMismatchError,
     StoreAnswerError,
@@ -29,7 +29,6 @@ from .platform import is_this_computer
 from .stores import Store, StoreDescription
 from .units import size
 
-GREEN, YELLOW, RED = "green", "yellow", "red"
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
 _LITTLE_SPACE, _NO_SPACE = 10 * _GIB, 1 * _GIB
 _CLOCK_SECONDS = 60.0
@@ -44,24 +43,6 @@ _NAMES = {
     StoreForbiddenError: "rights",
     StoreAnswerError: "version",
 }
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes:
-        name: Stable: reach, login, version, place, tls, proxy, rights, space, clock, latency, upload or download.
-        level: green, yellow (works, but look at it) or red (jobs fail).
-        fix: What to do about it.
-        values: The numbers, for programs.
-    """
-
-    name: str
-    level: str
-    message: str
-    fix: str = ""
-    values: Mapping[str, float | str | bool | None] = field(default_factory=dict)
 
 
 def check_store(store: Store) -> Iterator[Check]:

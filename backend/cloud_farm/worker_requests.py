@@ -85,12 +85,67 @@ def carry_out(
 
 def _hello(request: Request) -> Any:
     """Take what the add-on knows of this computer, and say which farms there are."""
-    from .profile import profile_names
-
     blender = request.data.get("blender")
     if blender and not os.environ.get("CLOUD_FARM_BLENDER"):
         os.environ["CLOUD_FARM_BLENDER"] = str(blender)
+    return _farms()
+
+
+def _profile(request: Request) -> Any:
+    """Return a farm's values and where each comes from, and where secrets are kept."""
+    from .profile import load_profile
+    from .profile_files import secrets_folder
+
+    loaded = load_profile(request.text("farm"))
+    values = {key: {"value": to_json(value), "origin": origin} for key, value, origin in loaded.values()}
+    return {"farm": loaded.name, "is_local": loaded.is_local, "values": values, "secrets": str(secrets_folder())}
+
+
+def _save_profile(request: Request) -> Any:
+    """Change values of a farm's profile; `secrets` are kept apart from it, and it only learns where."""
+    from .profile_files import keep_secret, save_profile
+
+    farm, values = request.text("farm"), dict(request.data.get("values") or {})
+    for key, secret in dict(request.data.get("secrets") or {}).items():
+        values[key] = keep_secret(farm, key, str(secret))
+    save_profile(farm, values)
+    return _farms()
+
+
+def _remove_profile(request: Request) -> Any:
+    from .profile_files import remove_profile
+
+    return {"aside": str(remove_profile(request.text("farm"))), **_farms()}
+
+
+def _import_profile(request: Request) -> Any:
+    from .profile_files import import_profile
+
+    return {"farm": import_profile(Path(request.text("path"))), **_farms()}
+
+
+def _export_profile(request: Request) -> Any:
+    from .profile_files import export_profile
+
+    return {"path": str(export_profile(request.text("farm"), Path(request.text("path"))))}
+
+
+def _farms() -> dict[str, Any]:
+    from .profile import profile_names
+
     return {"farms": list(profile_names())}
+
+
+def _test(request: Request) -> Any:
+    """Try a farm out; each light is told as soon as it is known."""
+    from .lights import try_out
+    from .profile import load_profile
+
+    lights = []
+    for light in try_out(load_profile(request.text("farm"))):
+        request.on_event({"event": "light", **to_json(light)})
+        lights.append(to_json(light))
+    return {"lights": lights}
 
 
 def _check(request: Request) -> Any:
@@ -285,5 +340,6 @@ def _delete(request: Request) -> Any:
 _ACTIONS: Mapping[str, Callable[[Request], Any]] = {
     "hello": _hello, "check": _check, "submit": _submit, "drop": _drop, "waiting": _waiting, "preflight": _preflight,
     "jobs": _jobs, "follow": _follow, "logs": _logs, "cancel": _cancel, "pause": _pause, "resume": _resume, "retry": _retry,
-    "delete": _delete,
+    "delete": _delete, "profile": _profile, "save_profile": _save_profile, "remove_profile": _remove_profile,
+    "import_profile": _import_profile, "export_profile": _export_profile, "test": _test,
 }  # fmt: skip

@@ -9,12 +9,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from cloud_farm.checks import Check
 from cloud_farm.cli import run
 from cloud_farm.cli_store import volume_path
 from cloud_farm.errors import UsageError
 from cloud_farm.layout import JOBS, JobLayout, asset
 from cloud_farm.platform import user_folders
-from cloud_farm.store_check import Check, check_clock, check_proxy, check_space, exit_code
+from cloud_farm.store_check import check_clock, check_proxy, check_space, exit_code
 from cloud_farm.stores.folder import FolderStore
 
 JOB = "shot-20261123-abc123"

@@ -184,3 +184,35 @@ def test_nothing_heavy_is_loaded_before_it_is_needed(worker: Client) -> None:
     code = f"import sys; sys.path.insert(0, {str(Path(cloud_farm.__file__).parents[1])!r}); import cloud_farm.worker; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert not {"requests", "kubernetes", "yaml", "urllib3"} & set(done.stdout.split())
+
+
+def test_a_farm_is_made_shown_tried_out_handed_on_and_removed(worker: Client, tmp_path: Path) -> None:
+    values = {"preset": "coreweave-tutorial", "filebrowser.url": "http://127.0.0.1:9", "filebrowser.user": "ada"}
+    secrets = {"filebrowser.password": "hush hush"}
+    saved = worker.ask(1, "save_profile", farm="studio", values=values, secrets=secrets)
+    assert saved["result"]["farms"] == ["local", "studio"]
+    shown = worker.ask(2, "profile", farm="studio")["result"]
+    assert shown["values"]["filebrowser.url"]["value"] == "http://127.0.0.1:9"
+    assert shown["values"]["filebrowser.url"]["origin"].startswith("user file")
+    assert shown["values"]["filebrowser.password"]["value"] == {
+        "file": f"{shown['secrets']}{os.sep}studio.filebrowser.password"
+    }
+    worker.send(3, "test", farm="studio")
+    lights = []
+    while "result" not in (answer := worker.read()):
+        lights.append(answer["event"])
+    assert [light["name"] for light in lights] == ["volume", "kubernetes", "argo"]
+    assert lights[0]["level"] == "red" and "127.0.0.1:9" in lights[0]["message"]
+    target = tmp_path / "studio.yaml"
+    assert worker.ask(4, "export_profile", farm="studio", path=str(target))["result"]["path"] == str(target)
+    assert worker.ask(5, "remove_profile", farm="studio")["result"]["farms"] == ["local"]
+    assert worker.ask(6, "import_profile", path=str(target))["result"]["farm"] == "studio"
+    written = [path for folder in (tmp_path, Path(os.environ["CLOUD_FARM_HOME"])) for path in folder.rglob("*")]
+    holding = [path.name for path in written if path.is_file() and b"hush hush" in path.read_bytes()]
+    assert holding == ["studio.filebrowser.password"]
+
+
+def test_a_profile_that_makes_no_sense_is_refused_in_words(worker: Client) -> None:
+    error = worker.ask(1, "save_profile", farm="studio", values={"gpu.device": "steam"})["error"]
+    assert error["kind"] == "ProfileError"
+    assert worker.ask(2, "hello")["result"]["farms"] == ["local"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cloud_farm.checks import Check
 from cloud_farm.control import publish_plan
 from cloud_farm.engines import EngineJob, EngineStatus
 from cloud_farm.job import Finding
@@ -29,6 +30,9 @@ class StillEngine:
 
     def check(self) -> tuple[Finding, ...]:
         return ()
+
+    def try_out(self) -> Iterator[Check]:
+        return iter(())
 
     def manifests(self, plan: RenderPlan) -> tuple[Mapping[str, Any], ...]:
         return ()

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from ..checks import Check
 from ..errors import ProfileError
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ class Engine(Protocol):
 
     def check(self) -> tuple[Finding, ...]:
         """Look whether jobs can run here; a finding for each thing that is wrong."""
+
+    def try_out(self) -> Iterator[Check]:
+        """Look at it as a person does who sets it up: one check after the other, with what was found; raises nothing."""
 
     def manifests(self, plan: RenderPlan) -> tuple[Mapping[str, Any], ...]:
         """Return what a cluster would be sent for a plan; nothing where there is no cluster."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..checks import Check
 from ..errors import EngineConflictError, EngineError, EngineForbiddenError, EngineUnreachableError, JobBusyError
 from ..history import user_name
 from ..job import Finding
@@ -81,6 +82,12 @@ class ArgoEngine:
         from .argo_check import check_cluster
 
         return check_cluster(self._profile, self._settings, lambda: self.cluster)
+
+    def try_out(self) -> Iterator[Check]:
+        """Tell whether Kubernetes answers, and whether its Argo can take our jobs."""
+        from .argo_check import try_out_cluster
+
+        return try_out_cluster(self._profile, self._settings, lambda: self.cluster)
 
     def manifests(self, plan: RenderPlan) -> tuple[Manifest, ...]:
         """Return the Workflows of a plan's first run."""

@@ -206,6 +206,14 @@ class Cluster:
 
     # -- what is there ----------------------------------------------------------------------------------------------------
 
+    def version(self) -> str:
+        """Return the version of Kubernetes, `v1.34.10`."""
+        return str(self._call("GET", "/version")["gitVersion"])
+
+    def has_argo(self) -> bool:
+        """Tell whether the cluster knows what a Workflow is."""
+        return self._call("GET", _ARGO, without=(404,)) is not None
+
     def exists(self, path: str) -> bool:
         """Tell whether an object is there, by its path below the namespace: `api/v1 persistentvolumeclaims/farm`."""
         group, _, name = path.partition(" ")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..checks import GREEN, RED, Check, judged
 from ..errors import CloudFarmError
 from ..job import Finding
 from ..profile import FarmProfile
@@ -42,6 +44,28 @@ def check_cluster(
         return tuple(_problems(profile, settings, cluster))
     except CloudFarmError as error:
         return (Finding("cluster_unreachable", "error", str(error)),)
+
+
+def try_out_cluster(
+    profile: FarmProfile, settings: PodSettings, open_cluster: Callable[[], Cluster]
+) -> Iterator[Check]:
+    """Tell whether Kubernetes answers, and whether its Argo can take our jobs."""
+    try:
+        cluster = open_cluster()
+        began = time.monotonic()
+        version = cluster.version()
+        took = time.monotonic() - began
+        has_argo = cluster.has_argo()
+    except CloudFarmError as error:
+        yield Check("kubernetes", RED, str(error))
+        yield Check("argo", RED, "Nobody can tell before Kubernetes answers.")
+        return
+    found = f"{version} at {cluster.server}, namespace {cluster.namespace}, {took * 1000:.0f} ms"
+    yield Check("kubernetes", GREEN, found, values={"version": version, "seconds": took})
+    if has_argo:
+        yield judged("argo", check_cluster(profile, settings, open_cluster), "it takes our jobs")
+    else:
+        yield Check("argo", RED, "The cluster has no Argo Workflows.", "Ask its admin to install it (3.6 or 3.7).")
 
 
 def _problems(profile: FarmProfile, settings: PodSettings, cluster: Cluster) -> Iterator[Finding]:

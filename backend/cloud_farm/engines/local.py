@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..checks import Check, judged
 from ..errors import EngineError, JobBusyError
 from ..history import user_name
 from ..job import Finding
@@ -86,6 +87,10 @@ class LocalEngine:
                 message = f"{name} {folder} can't be written: {reason}."
                 found.append(Finding(code, "error", message, path=str(folder), fix=fix))
         return tuple(found)
+
+    def try_out(self) -> Iterator[Check]:
+        """Tell whether jobs can run on this computer."""
+        yield judged("computer", self.check(), "jobs can run here")
 
     def manifests(self, plan: RenderPlan) -> tuple[Mapping[str, Any], ...]:
         """Return nothing: there is no cluster."""

@@ -1,0 +1,175 @@
+"""A user's own farm profiles as files: written, handed on, taken away. What a profile means is in `profile.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .errors import ProfileError
+from .platform import replace, user_folders
+from .profile import LAYERED, NAME, load_profile, nest, read_profile_file
+
+REMOVED = ".removed"
+"""Ends the name of a profile that was taken away: whoever did it by mistake renames the file back."""
+_PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
+_SECRETS = "secrets"
+
+
+def save_profile(farm: str, values: Mapping[str, Any]) -> Path:
+    """Change values of the user's own profile of a farm; it is made if there is none. What makes no sense is not written.
+
+    Args:
+        values: Dotted key to value (`filebrowser.url`); None takes a value out, so that a studio's or preset's counts again.
+
+    Raises:
+        ProfileError: The profile would not be one, or can't be written.
+    """
+    path = _own_file(farm)
+    data = read_profile_file(path) if path.is_file() else {"schema": 1}
+    data = nest(data, {key: value for key, value in values.items() if value is not None})
+    _take_out(data, [key for key, value in values.items() if value is None])
+    _write_checked(path, data)
+    return path
+
+
+def import_profile(source: Path, *, farm: str = "", over: bool = False) -> str:
+    """Take over a profile that somebody handed to us; returns the farm's name.
+
+    Args:
+        farm: What to call it; empty takes the name that it has itself.
+        over: Put it in the place of one that has the name.
+
+    Raises:
+        ProfileError: It is no profile, or there is one of that name.
+    """
+    name = farm or load_profile(str(source), environ={}).name
+    path = _own_file(name)
+    if path.exists() and not over:
+        raise ProfileError(
+            f"There is a farm '{name}' already. Remove it first, or take the profile in under another name."
+        )
+    data = read_profile_file(source)
+    data.pop("name", None)
+    _write_checked(path, data)
+    return name
+
+
+def export_profile(farm: str, target: Path) -> Path:
+    """Write what a farm's files say into one file for others. Secrets stay here: those who get it give their own.
+
+    Raises:
+        ProfileError: There is no such farm, or the file can't be written.
+    """
+    profile = load_profile(farm)
+    kept = {
+        key: value
+        for key, value, origin in profile.values()
+        if origin.startswith(("user file", "studio file")) and not _is_ours(value)
+    }
+    data = nest({"schema": profile.schema, "name": profile.name}, kept)
+    _write(target, data)
+    return target
+
+
+def remove_profile(farm: str) -> Path:
+    """Take the user's own profile of a farm away; returns where it lies now.
+
+    Raises:
+        ProfileError: The user has none: it is built in, or the studio's.
+    """
+    path = _own_file(farm)
+    if not path.is_file():
+        raise ProfileError(f"Farm '{farm}' is not yours to remove: it is built in, or its profile is the studio's.")
+    aside = path.with_name(f"{path.name}{REMOVED}")
+    replace(path, aside)
+    return aside
+
+
+def keep_secret(farm: str, key: str, secret: str) -> dict[str, str]:
+    """Keep a secret in a file that only the user can read, outside of Blender's folders; returns the reference to it.
+
+    Args:
+        key: What it is for, `filebrowser.password`.
+    """
+    folder = user_folders().config / _SECRETS
+    path = folder / f"{_checked(farm)}.{key}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=_PRIVATE_FOLDER)
+        _put(path, secret + "\n", mode=_PRIVATE_FILE)
+    except OSError as error:
+        raise ProfileError(f"{path} can't be written: {error.strerror or error}.") from error
+    return {"file": str(path)}
+
+
+def secrets_folder() -> Path:
+    """Return where `keep_secret` puts them."""
+    return user_folders().config / _SECRETS
+
+
+def _own_file(farm: str) -> Path:
+    return user_folders().config / "farms" / f"{_checked(farm)}.yaml"
+
+
+def _checked(farm: str) -> str:
+    if not NAME.fullmatch(farm):
+        raise ProfileError(f"'{farm}' is not a farm's name: use letters, digits, '-' and '_'.")
+    return farm
+
+
+def _is_ours(value: Any) -> bool:
+    """Whether it refers to a file of this computer that holds a secret."""
+    return isinstance(value, Mapping) and set(value) == {"file"}
+
+
+def _take_out(data: dict[str, Any], keys: list[str]) -> None:
+    for key in keys:
+        section, _, name = key.partition(".")
+        if name and section in LAYERED:
+            part = data.get(section) or {}
+            part.pop(name, None)
+            if not part:
+                data.pop(section, None)
+        else:
+            data.pop(key, None)
+
+
+def _write_checked(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a profile that makes sense; the one that was there stays if it does not."""
+    before = path.read_bytes() if path.is_file() else None
+    _write(path, data)
+    try:
+        load_profile(path.stem)
+    except ProfileError:
+        if before is None:
+            path.unlink()
+        else:
+            _put(path, before.decode("utf-8"))
+        raise
+
+
+def _write(path: Path, data: Mapping[str, Any]) -> None:
+    import yaml
+
+    text = yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _put(path, text)
+    except OSError as error:
+        raise ProfileError(f"{path} can't be written: {error.strerror or error}.") from error
+
+
+def _put(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Replace a file at once; nobody else can open it in between."""
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
