@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import handlers, operators, panels, preferences, properties
+from . import farm_operators, handlers, operators, panels, preferences, properties
 
-_MODULES = (preferences, properties, operators, panels, handlers)
+_MODULES = (preferences, properties, operators, farm_operators, panels, handlers)
 
 
 def register() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
+from .drawing import SEVERITIES, paragraph
 from .operators import active_job, may_reach, send_label
 from .preferences import chosen_farm
 from .properties import settings_of, state_of
@@ -22,10 +23,8 @@ _ICONS: dict[str, Any] = {
     "uploading": "EXPORT", "queued": "SORTTIME", "rendering": "RENDER_ANIMATION", "paused": "PAUSE", "cancelling": "CANCEL",
     "cancelled": "CANCEL", "failed": "ERROR", "done": "CHECKMARK",
 }  # fmt: skip
-_SEVERITIES: dict[str, Any] = {"error": "CANCEL", "warning": "ERROR", "info": "INFO"}
 _MOST_FINDINGS = 8
 _MOST_MESSAGES = 4
-_LETTER_PIXELS = 7.0  # of a letter of Blender's own font, on average and at a scale of 1
 
 
 class CLOUDFARM_UL_jobs(bpy.types.UIList):
@@ -104,27 +103,12 @@ def _draw_findings(layout: bpy.types.UILayout, sending: Sending, context: bpy.ty
     column = box.column(align=True)
     for finding in sending.findings[:_MOST_FINDINGS]:
         text = " ".join(part for part in (finding["message"], finding["fix"]) if part)
-        _paragraph(column, text, context, icon=_SEVERITIES.get(finding["severity"], "INFO"))
+        paragraph(column, text, context, icon=SEVERITIES.get(finding["severity"], "INFO"))
     said = {finding["message"] for finding in sending.findings}
     if sending.error and not any(message in sending.error for message in said):
-        _paragraph(column, sending.error, context, icon="CANCEL")
+        paragraph(column, sending.error, context, icon="CANCEL")
     if sending.can_go_on:
         box.operator("cloud_farm.send_again", icon="FILE_REFRESH")
-
-
-def _paragraph(layout: bpy.types.UILayout, text: str, context: bpy.types.Context, *, icon: Any = "NONE") -> None:
-    """Draw a sentence in as many lines as the region's width asks for: Blender wraps no text."""
-    assert context.preferences is not None
-    scale = context.preferences.system.ui_scale
-    width = context.region.width if context.region is not None else 400
-    for number, line in enumerate(_wrapped(text, max(24, int(width / (_LETTER_PIXELS * scale)) - 8))):
-        layout.label(text=line, icon=icon if not number else "BLANK1")
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    import textwrap
-
-    return [line for part in text.splitlines() for line in textwrap.wrap(part, width)] or [""]
 
 
 class _Overrides:
@@ -158,7 +142,7 @@ class _Jobs:
         """Draw list and details."""
         layout, state = self.layout, state_of(context)  # type: ignore[attr-defined]
         if SESSION.problem:
-            _paragraph(layout.column(align=True), SESSION.problem, context, icon="ERROR")
+            paragraph(layout.column(align=True), SESSION.problem, context, icon="ERROR")
         row = layout.row()
         row.template_list("CLOUDFARM_UL_jobs", "", state, "jobs", state, "active_job", rows=3)
         column = row.column(align=True)
@@ -180,7 +164,7 @@ def _draw_job(
     for message in [*picture.get("messages", ()), *([job["message"]] if not picture and job["message"] else [])][
         :_MOST_MESSAGES
     ]:
-        _paragraph(column, message, context, icon="ERROR")
+        paragraph(column, message, context, icon="ERROR")
     if job["state"] != "done":
         _draw_control(layout.row(align=True), str(job["state"]))
     row = layout.row(align=True)

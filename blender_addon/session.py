@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import bpy
 
 from . import image_viewer
+from .farms import Farms
 
 if TYPE_CHECKING:
     from .worker_client import WorkerClient
@@ -24,7 +25,7 @@ _BUSY_SECONDS, _IDLE_SECONDS = 0.1, 1.0
 _REFRESH_SECONDS = 30.0
 _FOR_GOOD = (2, 130)  # refused, or stopped by the artist: sending it again would end the same way
 _ACTIVE_STATES = ("queued", "rendering", "cancelling")
-_SHOWN_IN = {"PROPERTIES", "IMAGE_EDITOR", "STATUSBAR"}
+_SHOWN_IN = {"PROPERTIES", "IMAGE_EDITOR", "STATUSBAR", "PREFERENCES"}
 
 
 @dataclass
@@ -55,14 +56,14 @@ class Session:
     """One Blender's view of the farms.
 
     Attributes:
-        farms: Names of those that have a profile.
+        farms: What is known of farms.
         jobs: What the worker said of each job, newest first.
         pictures: The newest whole picture of each followed job, by id.
         problem: Why the jobs can't be listed.
     """
 
     def __init__(self) -> None:
-        self.farms: tuple[str, ...] = ("local",)
+        self.farms = Farms(lambda: self.client)
         self.sending: Sending | None = None
         self.jobs: list[dict[str, Any]] = []
         self.pictures: dict[str, Mapping[str, Any]] = {}
@@ -84,7 +85,7 @@ class Session:
             from .worker_client import WorkerClient
 
             self._client = WorkerClient(self.folder("logs") / "worker.log")
-            self._client.ask("hello", self._take_hello)
+            self._client.ask("hello", self.farms.take_hello)
         return self._client
 
     @staticmethod
@@ -173,6 +174,7 @@ class Session:
         if self._is_watched and time.monotonic() - self._asked_at > _REFRESH_SECONDS:
             self.refresh(self._watched_farm)
         self._is_watched = False
+        self.farms.tick()
         if self._client is None:
             return _IDLE_SECONDS
         came = self._client.poll()
@@ -191,10 +193,6 @@ class Session:
         for found in line["result"]["waiting"] if "result" in line else ():
             if self.sending is None and (found["farm"] == "local" or bpy.app.online_access):
                 self.send(Path(found["snapshot"]), farm=found["farm"], title=found["title"])
-
-    def _take_hello(self, line: Mapping[str, Any]) -> None:
-        if "result" in line:
-            self.farms = tuple(line["result"]["farms"])
 
     def _take_submission(self, line: Mapping[str, Any]) -> None:
         sending = self.sending

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import collections
-import json
+import dataclasses
 import os
-import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import InvalidJobError, SchemaError, UsageError
+from .errors import CloudFarmError, InvalidJobError, UsageError
 from .events import CancelToken, Event, counted
 from .frames import FrameRange
-from .json_data import from_json, to_json
+from .json_data import to_json
+from .snapshots import HOLD, Snapshot, read_snapshot, remove_snapshot, scout_frames, waiting_snapshots
 
 if TYPE_CHECKING:
+    from .estimate import Estimate
     from .farm import Farm
-    from .job import RenderJob
+    from .plan import RenderPlan
     from .status import JobStatus
 
-SNAPSHOT = "snapshot.json"
-"""What makes a folder a snapshot of ours: {farm, job, home, images}, `home` the folder of the artist's own file or empty,
-`images` names of painted images to their files in the snapshot."""
-_REPOINT_SECONDS = 1800.0
 _MOST_LOG_LINES = 2000
 _MOST_FRAME_STATES = 2000
 
@@ -164,12 +162,12 @@ def _submit(request: Request) -> Any:
     if not folder.is_dir() or not lock.acquire():
         raise InvalidJobError(f"{folder.name} is just being sent, or was.")
     try:
-        snapshot = _read_snapshot(folder)
+        snapshot = read_snapshot(folder)
         snapshot.make_whole()
         farm = snapshot.farm
         done = farm.submit(
             snapshot.job,
-            allow_scripts=bool(request.data.get("allow_scripts")),
+            allow_scripts=_scripts(request),
             home=snapshot.home,
             on_event=request.tell,
             cancel=request.cancel,
@@ -183,47 +181,8 @@ def _submit(request: Request) -> Any:
     }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Snapshot:
-    """A scene as it was when the artist sent it.
-
-    Attributes:
-        home: What `//` in its output paths means.
-    """
-
-    farm: Farm
-    job: RenderJob
-    home: Path
-    images: Mapping[str, str]
-
-    def make_whole(self) -> None:
-        """Have the scene's copy use the pictures beside it; doing it again changes nothing."""
-        if not self.images:
-            return
-        from .blend_file import written_by
-        from .blender import find_blender, run_script
-
-        scene_file = Path(self.job.scene_file)
-        launcher = find_blender(self.farm.profile.blender or None, file_version=written_by(scene_file))
-        arguments = ["--scene-file", str(scene_file), "--images", json.dumps(dict(self.images))]
-        run_script(launcher, "repoint_images.py", arguments, timeout=_REPOINT_SECONDS)
-
-
-def _read_snapshot(folder: Path) -> _Snapshot:
-    from .farm import open_farm
-    from .job import RenderJob
-
-    path = folder / SNAPSHOT
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        farm, fields = str(data["farm"]), data["job"]
-        home = Path(data.get("home") or Path.home())
-        images = {str(name): str(folder / file) for name, file in (data.get("images") or {}).items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SchemaError(
-            f"{path} is no snapshot of a scene ({error}). Send the scene again.", path=str(path)
-        ) from error
-    return _Snapshot(open_farm(farm), from_json(RenderJob, fields, where=str(path)), home, images)
+def _scripts(request: Request) -> bool:
+    return bool(request.data.get("allow_scripts"))
 
 
 def _drop(request: Request) -> Any:
@@ -232,40 +191,62 @@ def _drop(request: Request) -> Any:
     return {}
 
 
-def remove_snapshot(folder: Path) -> None:
-    """Remove a snapshot; a folder that is none stays."""
-    if (folder / SNAPSHOT).is_file():
-        shutil.rmtree(folder, ignore_errors=True)  # what a virus scanner holds goes the next time
-
-
 def _waiting(request: Request) -> Any:
-    """List the snapshots that were not sent to the end: Blender was closed, or the farm was away."""
-    from .platform import FileLock
-
-    found = []
-    for path in sorted(Path(request.text("folder")).glob(f"*/{SNAPSHOT}")):
-        if FileLock(path.with_name("sending.lock")).is_held():
-            continue  # another Blender's worker is at it
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            found.append(
-                {"snapshot": str(path.parent), "farm": str(data["farm"]), "title": str(data["job"].get("name", ""))}
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # it can't be sent; nobody else's business either
-    return {"waiting": found}
+    return {"waiting": waiting_snapshots(Path(request.text("folder")))}
 
 
 def _preflight(request: Request) -> Any:
     """Pack and plan a snapshot and send nothing."""
-    snapshot = _read_snapshot(Path(request.text("snapshot")))
+    snapshot = read_snapshot(Path(request.text("snapshot")))
     snapshot.make_whole()
-    scripts = bool(request.data.get("allow_scripts"))
-    with snapshot.farm.prepare(snapshot.job, allow_scripts=scripts, home=snapshot.home, on_event=request.tell) as ready:
+    with snapshot.prepare(allow_scripts=_scripts(request), on_event=request.tell) as ready:
         return {
             "findings": to_json(ready.findings), "files": len(ready.pack.files), "bytes": ready.pack.size,
             "frames": ready.plan.frame_count, "chunks": len(ready.plan.chunks), "landing": str(ready.landing),
+            "estimate": to_json(_estimate(snapshot, ready.plan)),
         }  # fmt: skip
+
+
+def _estimate(snapshot: Snapshot, plan: RenderPlan) -> Estimate | None:
+    """Guess from earlier jobs; None where there are none, or the farm does not answer."""
+    from .estimate import estimate, find_measured
+
+    with suppress(CloudFarmError):
+        measured = find_measured(snapshot.farm.store, snapshot.job)
+        return None if measured is None else estimate(plan, measured)
+    return None
+
+
+def _scout(request: Request) -> Any:
+    """Render the first, the middle and the last frame of a snapshot, and tell from them how long all will take.
+
+    The snapshot is held: it is sent when the artist says so, never by itself.
+    """
+    from .estimate import estimate, measure
+
+    folder = Path(request.text("snapshot"))
+    (folder / HOLD).write_text("", encoding="ascii")
+    snapshot = read_snapshot(folder)
+    snapshot.make_whole()
+    with snapshot.prepare(allow_scripts=_scripts(request), on_event=request.tell) as ready:
+        plan, findings = ready.plan, ready.findings
+    scouting = dataclasses.replace(
+        snapshot.job,
+        frames=scout_frames(plan),
+        chunk_size=1,
+        comment="Scout frames",
+        tags=(*snapshot.job.tags, "scout"),
+    )
+    made = snapshot.farm.submit(
+        scouting, allow_scripts=_scripts(request), home=snapshot.home, on_event=request.tell, cancel=request.cancel
+    )
+    status = snapshot.farm.follow(made.job_id, on_event=request.tell, cancel=request.cancel)
+    measured = measure(snapshot.farm.store, made.job_id)
+    return {
+        "job": made.job_id, "farm": snapshot.farm.profile.name, "state": status.state, "messages": list(status.messages),
+        "frames": plan.frame_count, "findings": to_json(findings),
+        "estimate": None if measured is None else to_json(estimate(plan, measured)),
+    }  # fmt: skip
 
 
 # -- look -----------------------------------------------------------------------------------------------------------------
@@ -338,7 +319,7 @@ def _delete(request: Request) -> Any:
 
 
 _ACTIONS: Mapping[str, Callable[[Request], Any]] = {
-    "hello": _hello, "check": _check, "submit": _submit, "drop": _drop, "waiting": _waiting, "preflight": _preflight,
+    "hello": _hello, "check": _check, "submit": _submit, "drop": _drop, "waiting": _waiting, "preflight": _preflight, "scout": _scout,
     "jobs": _jobs, "follow": _follow, "logs": _logs, "cancel": _cancel, "pause": _pause, "resume": _resume, "retry": _retry,
     "delete": _delete, "profile": _profile, "save_profile": _save_profile, "remove_profile": _remove_profile,
     "import_profile": _import_profile, "export_profile": _export_profile, "test": _test,

@@ -14,9 +14,9 @@ from typing import Any
 
 import cloud_farm
 import pytest
+from cloud_farm.snapshots import SNAPSHOT
 from cloud_farm.version import VERSION
 from cloud_farm.worker import PROTOCOL
-from cloud_farm.worker_requests import SNAPSHOT
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from cloud_farm.worker import main; main(sys.argv[2])"
 
@@ -143,6 +143,17 @@ def test_what_waits_to_be_sent_is_listed_and_only_snapshots_are_removed(worker: 
     worker.ask(3, "drop", snapshot=str(ours))
     assert not ours.exists()
     assert (foreign / "work.blend").exists()
+
+
+def test_a_snapshot_that_waits_for_the_artists_word_is_not_offered_and_goes_after_a_day(
+    worker: Client, tmp_path: Path
+) -> None:
+    fresh, old = snapshot(tmp_path / "waiting" / "fresh", name="a"), snapshot(tmp_path / "waiting" / "old", name="b")
+    for folder, age in ((fresh, 60), (old, 90_000)):
+        (folder / HOLD).write_text("")
+        os.utime(folder / HOLD, (time.time() - age,) * 2)
+    assert worker.ask(1, "waiting", folder=str(tmp_path / "waiting"))["result"]["waiting"] == []
+    assert (fresh.exists(), old.exists()) == (True, False)
 
 
 def test_a_damaged_snapshot_is_told_and_stays(worker: Client, tmp_path: Path) -> None:

@@ -1,0 +1,116 @@
+"""Snapshots: a scene as it was when the artist sent it, in a folder that outlives Blender until the job is on the farm."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import SchemaError
+from .frames import FrameRange
+from .json_data import from_json
+
+if TYPE_CHECKING:
+    from .events import Listener
+    from .farm import Farm
+    from .job import RenderJob
+    from .plan import RenderPlan
+
+SNAPSHOT = "snapshot.json"
+"""What makes a folder a snapshot of ours: {farm, job, home, images}, `home` the folder of the artist's own file or empty,
+`images` names of painted images to their files in the snapshot."""
+HOLD = "hold"
+"""A file in a snapshot that waits for the artist's word: it is not sent by itself."""
+_HOLD_SECONDS = 86400.0
+_REPOINT_SECONDS = 1800.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A scene as it was when the artist sent it.
+
+    Attributes:
+        home: What `//` in its output paths means.
+    """
+
+    farm: Farm
+    job: RenderJob
+    home: Path
+    images: Mapping[str, str]
+
+    def prepare(self, *, allow_scripts: bool, on_event: Listener) -> AbstractContextManager[Any]:
+        """Pack and plan it and send nothing; as `Farm.prepare`."""
+        return self.farm.prepare(self.job, allow_scripts=allow_scripts, home=self.home, on_event=on_event)
+
+    def make_whole(self) -> None:
+        """Have the scene's copy use the pictures beside it; doing it again changes nothing."""
+        if not self.images:
+            return
+        from .blend_file import written_by
+        from .blender import find_blender, run_script
+
+        scene_file = Path(self.job.scene_file)
+        launcher = find_blender(self.farm.profile.blender or None, file_version=written_by(scene_file))
+        arguments = ["--scene-file", str(scene_file), "--images", json.dumps(dict(self.images))]
+        run_script(launcher, "repoint_images.py", arguments, timeout=_REPOINT_SECONDS)
+
+
+def read_snapshot(folder: Path) -> Snapshot:
+    """Read a snapshot.
+
+    Raises:
+        SchemaError: The folder is none.
+    """
+    from .farm import open_farm
+    from .job import RenderJob
+
+    path = folder / SNAPSHOT
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        farm, fields = str(data["farm"]), data["job"]
+        home = Path(data.get("home") or Path.home())
+        images = {str(name): str(folder / file) for name, file in (data.get("images") or {}).items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SchemaError(
+            f"{path} is no snapshot of a scene ({error}). Send the scene again.", path=str(path)
+        ) from error
+    return Snapshot(open_farm(farm), from_json(RenderJob, fields, where=str(path)), home, images)
+
+
+def remove_snapshot(folder: Path) -> None:
+    """Remove a snapshot; a folder that is none stays."""
+    if (folder / SNAPSHOT).is_file():
+        shutil.rmtree(folder, ignore_errors=True)  # what a virus scanner holds goes the next time
+
+
+def waiting_snapshots(below: Path) -> list[dict[str, str]]:
+    """List the snapshots that were not sent to the end: Blender was closed, or the farm was away."""
+    from .platform import FileLock
+
+    found = []
+    for path in sorted(below.glob(f"*/{SNAPSHOT}")):
+        if FileLock(path.with_name("sending.lock")).is_held():
+            continue  # another Blender's worker is at it
+        if path.with_name(HOLD).exists():
+            if time.time() - path.with_name(HOLD).stat().st_mtime > _HOLD_SECONDS:
+                remove_snapshot(path.parent)  # nobody came back to it
+            continue
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            found.append(
+                {"snapshot": str(path.parent), "farm": str(data["farm"]), "title": str(data["job"].get("name", ""))}
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # it can't be sent; nobody else's business either
+    return found
+
+
+def scout_frames(plan: RenderPlan) -> str:
+    """Return the first, the middle and the last frame of a plan."""
+    frames = sorted({frame for chunk in plan.chunks for frame in chunk.frames})
+    return str(FrameRange.of({frames[0], frames[len(frames) // 2], frames[-1]}))

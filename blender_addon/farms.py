@@ -1,0 +1,100 @@
+"""What the add-on knows of farms: their names, their profiles, and what was found when one was tried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .worker_client import WorkerClient
+
+
+class Farms:
+    """The farms of this user, as the worker tells of them.
+
+    Args:
+        client: Returns the worker.
+
+    Attributes:
+        names: Those that have a profile.
+        profiles: What the worker said of each that was looked at.
+        lights: What was found when one was tried out.
+        problem: Why one can't be shown, changed or tried out.
+    """
+
+    def __init__(self, client: Callable[[], WorkerClient]) -> None:
+        self.names: tuple[str, ...] = ("local",)
+        self.profiles: dict[str, Mapping[str, Any]] = {}
+        self.lights: dict[str, list[Mapping[str, Any]]] = {}
+        self.problem = ""
+        self.is_testing = False
+        self._client = client
+        self._wanted = ""
+        self._asked = ""
+
+    def watch(self, farm: str) -> None:
+        """Somebody looks at a farm's profile. Called while drawing, so it only takes a note."""
+        self._wanted = farm if farm not in self.profiles else ""
+
+    def tick(self) -> None:
+        """Ask for what is looked at; once, whatever the answer is."""
+        if self._wanted and self._wanted != self._asked:
+            farm = self._asked = self._wanted
+            self.problem = ""
+            self._client().ask("profile", lambda line: self._take_profile(farm, line), farm=farm)
+
+    def save(self, farm: str, values: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
+        """Change a farm's profile; it is made if there is none."""
+        self._change(farm, "save_profile", values=dict(values), secrets=dict(secrets))
+
+    def remove(self, farm: str) -> None:
+        """Take the user's own profile of a farm away."""
+        self._change(farm, "remove_profile")
+
+    def take_in(self, path: str) -> None:
+        """Take over a profile that somebody made."""
+        self._change("", "import_profile", path=path)
+
+    def hand_on(self, farm: str, path: str) -> None:
+        """Write a farm's profile for others."""
+        self._change(farm, "export_profile", path=path)
+
+    def try_out(self, farm: str) -> None:
+        """See whether a farm works, light by light."""
+        self.lights[farm], self.is_testing, self.problem = [], True, ""
+        self._client().ask("test", lambda line: self._take_light(farm, line), farm=farm)
+
+    def take_hello(self, line: Mapping[str, Any]) -> None:
+        """Take in what a worker says first."""
+        if "result" in line:
+            self.names = tuple(line["result"]["farms"])
+
+    def _change(self, farm: str, verb: str, **data: Any) -> None:
+        self.problem = ""
+        self._client().ask(verb, lambda line: self._take_change(farm, line), farm=farm, **data)
+
+    def _take_change(self, farm: str, line: Mapping[str, Any]) -> None:
+        """Take in what became of a change; profiles are read anew when they are looked at."""
+        if "error" in line:
+            self.problem = str(line["error"]["message"])
+            return
+        result = line["result"]
+        self.names = tuple(result.get("farms", self.names))
+        for changed in {farm, str(result.get("farm", farm))}:
+            self.profiles.pop(changed, None)
+            self.lights.pop(changed, None)
+        self._asked = ""
+
+    def _take_profile(self, farm: str, line: Mapping[str, Any]) -> None:
+        if "error" in line:
+            self.problem = str(line["error"]["message"])
+        else:
+            self.profiles[farm] = line["result"]
+
+    def _take_light(self, farm: str, line: Mapping[str, Any]) -> None:
+        if "event" in line:
+            self.lights.setdefault(farm, []).append(line["event"])
+            return
+        self.is_testing = False
+        if "error" in line:
+            self.problem = str(line["error"]["message"])
