@@ -14,7 +14,7 @@ from typing import Any
 
 import cloud_farm
 import pytest
-from cloud_farm.snapshots import SNAPSHOT
+from cloud_farm.snapshots import HOLD, SNAPSHOT
 from cloud_farm.version import VERSION
 from cloud_farm.worker import PROTOCOL
 
