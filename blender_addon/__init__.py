@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import farm_operators, handlers, operators, panels, preferences, properties
+from . import farm_operators, handlers, operators, panels, preferences, preflight, properties, render_presets
 
-_MODULES = (preferences, properties, operators, farm_operators, panels, handlers)
+_MODULES = (preferences, properties, operators, farm_operators, preflight, render_presets, panels, handlers)
 
 
 def register() -> None:

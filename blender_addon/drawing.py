@@ -16,7 +16,7 @@ _LEAST_LETTERS = 24
 def paragraph(layout: bpy.types.UILayout, text: str, context: bpy.types.Context, *, icon: Any = "NONE") -> None:
     """Draw a sentence in as many lines as the region's width asks for: Blender wraps no text."""
     assert context.preferences is not None
-    scale = context.preferences.system.ui_scale
+    scale = context.preferences.system.ui_scale or 1.0  # none without a window
     width = context.region.width if context.region is not None else 400
     for number, line in enumerate(wrapped(text, int(width / (_LETTER_PIXELS * scale)) - 8)):
         layout.label(text=line, icon=icon if not number else "BLANK1")

@@ -207,7 +207,7 @@ class CLOUDFARM_OT_add_farm(_FarmFields, bpy.types.Operator):
         layout.prop(self, "farm")
         self.draw_fields(layout)
 
-    def execute(self, context: bpy.types.Context) -> Any:
+    def execute(self, _context: bpy.types.Context) -> Any:
         try:
             values = {key: value for key, value in self.typed_values().items() if value is not None}
         except ValueError as error:
@@ -218,8 +218,8 @@ class CLOUDFARM_OT_add_farm(_FarmFields, bpy.types.Operator):
             return _NOT_DONE
         # A preset says engine and store; without one, a farm that is added here is one on a cluster.
         kind = {} if "preset" in values else {"engine": "argo", "store": "filebrowser"}
-        SESSION.farms.save(self.farm, {**kind, **values}, self.take_secrets())
-        set_farm(context, self.farm)
+        farm = str(self.farm)
+        SESSION.farms.save(farm, {**kind, **values}, self.take_secrets(), then=lambda: set_farm(bpy.context, farm))
         return _DONE
 
 

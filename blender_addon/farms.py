@@ -40,12 +40,22 @@ class Farms:
         """Ask for what is looked at; once, whatever the answer is."""
         if self._wanted and self._wanted != self._asked:
             farm = self._asked = self._wanted
-            self.problem = ""
             self._client().ask("profile", lambda line: self._take_profile(farm, line), farm=farm)
 
-    def save(self, farm: str, values: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
-        """Change a farm's profile; it is made if there is none."""
-        self._change(farm, "save_profile", values=dict(values), secrets=dict(secrets))
+    def save(
+        self,
+        farm: str,
+        values: Mapping[str, Any],
+        secrets: Mapping[str, str],
+        *,
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Change a farm's profile; it is made if there is none.
+
+        Args:
+            then: Called once it is saved.
+        """
+        self._change(farm, "save_profile", then=then, values=dict(values), secrets=dict(secrets))
 
     def remove(self, farm: str) -> None:
         """Take the user's own profile of a farm away."""
@@ -69,11 +79,11 @@ class Farms:
         if "result" in line:
             self.names = tuple(line["result"]["farms"])
 
-    def _change(self, farm: str, verb: str, **data: Any) -> None:
+    def _change(self, farm: str, verb: str, *, then: Callable[[], None] = lambda: None, **data: Any) -> None:
         self.problem = ""
-        self._client().ask(verb, lambda line: self._take_change(farm, line), farm=farm, **data)
+        self._client().ask(verb, lambda line: self._take_change(farm, line, then), farm=farm, **data)
 
-    def _take_change(self, farm: str, line: Mapping[str, Any]) -> None:
+    def _take_change(self, farm: str, line: Mapping[str, Any], then: Callable[[], None]) -> None:
         """Take in what became of a change; profiles are read anew when they are looked at."""
         if "error" in line:
             self.problem = str(line["error"]["message"])
@@ -84,10 +94,11 @@ class Farms:
             self.profiles.pop(changed, None)
             self.lights.pop(changed, None)
         self._asked = ""
+        then()
 
     def _take_profile(self, farm: str, line: Mapping[str, Any]) -> None:
         if "error" in line:
-            self.problem = str(line["error"]["message"])
+            self.problem = self.problem or str(line["error"]["message"])
         else:
             self.profiles[farm] = line["result"]
 

@@ -60,6 +60,20 @@ def show(job: str, title: str) -> bool:
     return True
 
 
+def open_image(image: bpy.types.Image) -> bool:
+    """Show an image in an Image Editor; False if there is none."""
+    for space in _editors():
+        space.image = image
+        return True
+    return False
+
+
+def frames_known(job: str, title: str, path: Path, *, first: int, last: int, newest: int) -> bool:
+    """Take in the frames of a job that landed before this Blender started, and show them; False without an Image Editor."""
+    _SHOWN[job] = _Shown("", first, last, newest, path)
+    return show(job, title)
+
+
 def has_frames(job: str) -> bool:
     """Whether a frame of the job came in since Blender started."""
     return job in _SHOWN

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import bpy
 
 from . import image_viewer
+from .outbox import CHECK, SCOUT, SEND
 from .preferences import LOCAL, chosen_farm
 from .properties import state_of
 from .session import SESSION
@@ -35,15 +36,16 @@ def may_reach(context: bpy.types.Context) -> bool:
     return chosen_farm(context) == LOCAL or bool(bpy.app.online_access)
 
 
-class CLOUDFARM_OT_send(bpy.types.Operator):
-    """Render the scene on the chosen farm, as it is now, unsaved changes included"""
+class _Begin(bpy.types.Operator):
+    """Something that begins with a snapshot of the scene; `verb` is what the worker does with it."""
 
-    bl_idname = "cloud_farm.send"
-    bl_label = "Send to Cloud Farm"
+    bl_idname = "cloud_farm.begin"
+    bl_label = "Begin"
+    verb: ClassVar[str] = SEND
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if SESSION.sending is not None and SESSION.sending.request:
+        if SESSION.outbox.is_busy:
             cls.poll_message_set("A scene is just being sent")
             return False
         if not may_reach(context):
@@ -62,18 +64,42 @@ class CLOUDFARM_OT_send(bpy.types.Operator):
         except (CloudFarmError, RuntimeError, OSError) as error:
             self.report({"ERROR"}, str(error))
             return _NOT_DONE
-        SESSION.send(snapshot, farm=farm, title=Path(bpy.data.filepath).stem or scene.name)
+        title = Path(bpy.data.filepath).stem or scene.name
+        SESSION.outbox.begin(snapshot, farm=farm, title=title, verb=self.verb)
         return _DONE
 
 
+class CLOUDFARM_OT_send(_Begin):
+    """Render the scene on the chosen farm, as it is now, unsaved changes included"""
+
+    bl_idname = "cloud_farm.send"
+    bl_label = "Send to Cloud Farm"
+
+
+class CLOUDFARM_OT_check(_Begin):
+    """Look for what the farm would lack, how much there is to upload and how long it may take; nothing is sent"""
+
+    bl_idname = "cloud_farm.check"
+    bl_label = "Check Scene"
+    verb = CHECK
+
+
+class CLOUDFARM_OT_scout(_Begin):
+    """Render the first, the middle and the last frame, and say how long all of them will take"""
+
+    bl_idname = "cloud_farm.scout"
+    bl_label = "Scout Frames"
+    verb = SCOUT
+
+
 class CLOUDFARM_OT_stop_sending(bpy.types.Operator):
-    """Stop sending the scene; nothing is rendered"""
+    """Stop what is on its way; nothing is rendered"""
 
     bl_idname = "cloud_farm.stop_sending"
     bl_label = "Stop Sending"
 
     def execute(self, _context: bpy.types.Context) -> Any:
-        SESSION.stop_sending()
+        SESSION.outbox.stop()
         return _DONE
 
 
@@ -84,18 +110,18 @@ class CLOUDFARM_OT_dismiss(bpy.types.Operator):
     bl_label = "Dismiss"
 
     def execute(self, _context: bpy.types.Context) -> Any:
-        SESSION.dismiss()
+        SESSION.outbox.dismiss()
         return _DONE
 
 
 class CLOUDFARM_OT_send_again(bpy.types.Operator):
-    """Go on with sending the scene as it was then; what is on the farm already is not sent twice"""
+    """Send the scene as it was then; what is on the farm already is not sent twice"""
 
     bl_idname = "cloud_farm.send_again"
     bl_label = "Try Again"
 
     def execute(self, _context: bpy.types.Context) -> Any:
-        SESSION.send_again()
+        SESSION.outbox.send_again()
         return _DONE
 
 
@@ -158,7 +184,7 @@ class CLOUDFARM_OT_cancel(_OnJob):
     bl_idname = "cloud_farm.cancel"
     bl_label = "Cancel Job"
     verb = "cancel"
-    states = ("queued", "rendering", "paused")
+    states = ("queued", "rendering", "paused", "not on volume")
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
         assert context.window_manager is not None
@@ -174,13 +200,57 @@ class CLOUDFARM_OT_retry(_OnJob):
     states = ("failed", "cancelled")
 
 
+class CLOUDFARM_OT_render_again(_OnJob):
+    """Render chosen frames of the job once more; the newer ones take the place of those that are there"""
+
+    bl_idname = "cloud_farm.render_again"
+    bl_label = "Render Frames Again"
+    states = ("failed", "cancelled", "done")
+
+    frames: bpy.props.StringProperty(
+        name="Frames", description="Frames and ranges with commas between them: 7, 20-24", options={"SKIP_SAVE"}
+    )
+
+    def invoke(self, context: bpy.types.Context, _event: Any) -> Any:
+        assert context.window_manager is not None
+        return context.window_manager.invoke_props_dialog(self)
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        from .cloud_farm.errors import FrameRangeError
+        from .cloud_farm.frames import FrameRange
+
+        job = active_job(context)
+        assert job is not None
+        try:
+            FrameRange.parse(self.frames)
+        except FrameRangeError as error:
+            self.report({"ERROR"}, str(error))
+            return _NOT_DONE
+        SESSION.render_again(job["id"], job["farm"], self.frames)
+        return _DONE
+
+
+class CLOUDFARM_OT_copy_command(_OnJob):
+    """Copy the command line that follows this job in a terminal"""
+
+    bl_idname = "cloud_farm.copy_command"
+    bl_label = "Copy Command Line"
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        job = active_job(context)
+        assert job is not None and context.window_manager is not None
+        farm = "" if job["farm"] == LOCAL else f" --farm {job['farm']}"
+        context.window_manager.clipboard = f"cloud-farm follow {job['id']}{farm}"
+        return _DONE
+
+
 class CLOUDFARM_OT_delete(_OnJob):
     """Remove the job from the farm; frames that came here stay"""
 
     bl_idname = "cloud_farm.delete"
     bl_label = "Delete Job"
     verb = "delete"
-    states = ("failed", "cancelled", "done", "paused", "uploading", "unreadable")
+    states = ("failed", "cancelled", "done", "paused", "uploading", "unreadable", "not on volume")
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
         assert context.window_manager is not None
@@ -196,11 +266,14 @@ class CLOUDFARM_OT_view(_OnJob):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         job = active_job(context)
-        return job is not None and image_viewer.has_frames(job["id"])
+        return job is not None and job["frames_done"] > 0
 
     def execute(self, context: bpy.types.Context) -> Any:
         job = active_job(context)
         assert job is not None
+        if not image_viewer.has_frames(job["id"]):
+            SESSION.ask_for_frames(job["id"], job["farm"])
+            return _DONE
         if not image_viewer.show(job["id"], job["title"]):
             self.report({"INFO"}, "Open an Image Editor to see the frames")
             return _NOT_DONE
@@ -255,8 +328,9 @@ class CLOUDFARM_OT_open_log(bpy.types.Operator):
 
 
 _CLASSES = (
-    CLOUDFARM_OT_send, CLOUDFARM_OT_stop_sending, CLOUDFARM_OT_dismiss, CLOUDFARM_OT_send_again, CLOUDFARM_OT_refresh, CLOUDFARM_OT_pause,
-    CLOUDFARM_OT_resume, CLOUDFARM_OT_cancel, CLOUDFARM_OT_retry, CLOUDFARM_OT_delete, CLOUDFARM_OT_view,
+    CLOUDFARM_OT_send, CLOUDFARM_OT_check, CLOUDFARM_OT_scout, CLOUDFARM_OT_stop_sending, CLOUDFARM_OT_dismiss,
+    CLOUDFARM_OT_send_again, CLOUDFARM_OT_refresh, CLOUDFARM_OT_pause, CLOUDFARM_OT_resume, CLOUDFARM_OT_cancel,
+    CLOUDFARM_OT_retry, CLOUDFARM_OT_render_again, CLOUDFARM_OT_copy_command, CLOUDFARM_OT_delete, CLOUDFARM_OT_view,
     CLOUDFARM_OT_open_folder, CLOUDFARM_OT_logs, CLOUDFARM_OT_open_log,
 )  # fmt: skip
 

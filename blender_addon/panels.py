@@ -5,19 +5,25 @@ Drawing reads what is known and asks for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import bpy
 
+from . import render_presets
+from .cloud_farm import units
+from .cloud_farm.events import counted
 from .drawing import SEVERITIES, paragraph
 from .operators import active_job, may_reach, send_label
+from .outbox import CHECK
 from .preferences import chosen_farm
+from .preflight import FIXES, described, quick_findings
 from .properties import settings_of, state_of
 from .session import SESSION
 
 if TYPE_CHECKING:
-    from .session import Sending
+    from .cloud_farm.job import Finding
+    from .outbox import Sending
 
 _ICONS: dict[str, Any] = {
     "uploading": "EXPORT", "queued": "SORTTIME", "rendering": "RENDER_ANIMATION", "paused": "PAUSE", "cancelling": "CANCEL",
@@ -42,13 +48,18 @@ class CLOUDFARM_UL_jobs(bpy.types.UIList):
 
 
 class _Send:
-    """Drawn in two places: how the scene is rendered, and the button."""
+    """Drawn in two places: how the scene is rendered, the buttons, and what is known of the scene."""
 
     bl_label = "Cloud Farm"
 
+    def draw_header_preset(self, _context: bpy.types.Context) -> None:
+        """Draw the presets' button."""
+        render_presets.draw_header(self.layout)  # type: ignore[attr-defined]
+
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw settings, button and what is on its way."""
+        """Draw settings, buttons and what is on its way."""
         layout, scene = self.layout, context.scene  # type: ignore[attr-defined]
+        assert scene is not None
         layout.use_property_split = True
         layout.use_property_decorate = False
         SESSION.watch(chosen_farm(context) if may_reach(context) else "local")
@@ -62,7 +73,10 @@ class _Send:
             row.prop(settings, "custom_frames", text=" ")
             if not count:
                 column.label(text="Write 1-50, 75, 100-200x5", icon="ERROR")
-        _draw_send(layout, context)
+        _draw_buttons(layout, context)
+        _draw_findings(layout, list(map(_as_data, quick_findings(scene))), context)
+        if SESSION.outbox.sending is not None:
+            _draw_sending(layout, SESSION.outbox.sending, context)
 
 
 def _count(scene: bpy.types.Scene | None) -> int:
@@ -77,8 +91,13 @@ def _count(scene: bpy.types.Scene | None) -> int:
         return 0
 
 
-def _draw_send(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    sending = SESSION.sending
+def _as_data(finding: Finding) -> dict[str, str]:
+    names = ("code", "severity", "message", "datablock", "fix")
+    return {name: str(getattr(finding, name)) for name in names}
+
+
+def _draw_buttons(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    sending = SESSION.outbox.sending
     if sending is not None and sending.request:
         row = layout.row(align=True)
         row.progress(factor=sending.fraction, text=sending.step)
@@ -87,28 +106,91 @@ def _draw_send(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         row = layout.row()
         row.scale_y = 1.5
         row.operator("cloud_farm.send", text=send_label(context), icon="RENDER_ANIMATION")
+        row = layout.row(align=True)
+        row.operator("cloud_farm.check", icon="VIEWZOOM")
+        row.operator("cloud_farm.scout", icon="RENDER_STILL")
     if not may_reach(context):
         column = layout.column()
         column.label(text="This farm needs online access", icon="INTERNET_OFFLINE")
         column.operator("extensions.userpref_allow_online", text="Allow Online Access", icon="CHECKMARK")
-    if sending is not None and (sending.error or sending.findings):
-        _draw_findings(layout, sending, context)
 
 
-def _draw_findings(layout: bpy.types.UILayout, sending: Sending, context: bpy.types.Context) -> None:
+def _draw_sending(layout: bpy.types.UILayout, sending: Sending, context: bpy.types.Context) -> None:
+    """Draw what came of the last scene: why it was not sent, or what a check or scouts found."""
+    if not (sending.error or sending.findings or sending.result):
+        return
     box = layout.box()
     head = box.row()
     head.label(text="Not Sent" if sending.error else "About This Scene", icon="ERROR" if sending.error else "INFO")
     head.operator("cloud_farm.dismiss", text="", icon="X", emboss=False)
-    column = box.column(align=True)
-    for finding in sending.findings[:_MOST_FINDINGS]:
-        text = " ".join(part for part in (finding["message"], finding["fix"]) if part)
-        paragraph(column, text, context, icon=SEVERITIES.get(finding["severity"], "INFO"))
+    _draw_findings(box, sending.findings, context)
     said = {finding["message"] for finding in sending.findings}
     if sending.error and not any(message in sending.error for message in said):
-        paragraph(column, sending.error, context, icon="CANCEL")
+        paragraph(box.column(align=True), sending.error, context, icon="CANCEL")
+    column = box.column(align=True)
+    for text in result_lines(sending.result or {}, is_checked=sending.verb == CHECK):
+        paragraph(column, text, context)
     if sending.can_go_on:
         box.operator("cloud_farm.send_again", icon="FILE_REFRESH")
+    elif sending.is_held:
+        row = box.row()
+        row.operator("cloud_farm.send_again", text=send_label(context), icon="RENDER_ANIMATION")
+        row.operator("cloud_farm.dismiss", text="Leave It", icon="X")
+
+
+def result_lines(result: Mapping[str, Any], *, is_checked: bool) -> list[str]:
+    """Return what a check or scouts found, in sentences."""
+    if not result:
+        return []
+    lines = [str(message) for message in result.get("messages", ())]
+    if is_checked:
+        size, files = units.size(result["bytes"]), counted(result["files"], "file")
+        work = f"{counted(result['frames'], 'frame')} in {counted(result['chunks'], 'chunk')}"
+        lines += [f"{size} in {files}, less what the farm has.", f"{work}; they land in {result['landing']}."]
+    guess = result.get("estimate")
+    if guess is None:
+        return [*lines, "No frames of this scene were rendered so yet: Scout Frames tells how long it takes."]
+    measured = guess["measured"]
+    cost = "" if guess["cost"] is None else f", cost {guess['cost']:.2f}"
+    return [
+        *lines,
+        f"About {duration(guess['seconds'])}{cost}: {duration(measured['frame_seconds'])} a frame,"
+        f" from {counted(measured['frames'], 'frame')} of {measured['job']}.",
+    ]
+
+
+def _draw_findings(
+    layout: bpy.types.UILayout, findings: Sequence[Mapping[str, Any]], context: bpy.types.Context
+) -> None:
+    """Draw what is wrong, the worst first; each with its datablock to click on and, where one is safe, a button that mends it."""
+    if not findings:
+        return
+    column = layout.column(align=True)
+    ordered = sorted(findings, key=lambda finding: list(SEVERITIES).index(finding["severity"]))
+    for finding in ordered[:_MOST_FINDINGS]:
+        text = " ".join(part for part in (finding["message"], finding["fix"]) if part)
+        lines = column.column(align=True)
+        lines.alert = finding["severity"] == "error"
+        paragraph(lines, text, context, icon=SEVERITIES.get(finding["severity"], "INFO"))
+        _draw_help(column, finding)
+    if len(ordered) > _MOST_FINDINGS:
+        column.label(text=f"And {len(ordered) - _MOST_FINDINGS} more", icon="BLANK1")
+
+
+def _draw_help(column: bpy.types.UILayout, finding: Mapping[str, Any]) -> None:
+    fix = FIXES.get(str(finding["code"]))
+    kind, name = described(str(finding["datablock"]))
+    can_show = kind in ("Object", "Image")
+    if fix is None and not can_show:
+        return
+    row = column.row(align=True)
+    row.label(text="", icon="BLANK1")
+    if can_show:
+        row.operator("cloud_farm.show_datablock", text=name, icon="RESTRICT_SELECT_OFF").datablock = finding[
+            "datablock"
+        ]
+    if fix is not None:
+        row.operator(fix[0], text=fix[1], icon="TOOL_SETTINGS")
 
 
 class _Overrides:
@@ -167,11 +249,27 @@ def _draw_job(
         paragraph(column, message, context, icon="ERROR")
     if job["state"] != "done":
         _draw_control(layout.row(align=True), str(job["state"]))
+    for text in frames_lines(picture):
+        paragraph(layout.column(align=True), text, context)
     row = layout.row(align=True)
     row.operator("cloud_farm.view", text="View", icon="IMAGE_DATA")
     row.operator("cloud_farm.open_folder", text="Folder", icon="FILE_FOLDER")
     row.operator("cloud_farm.logs", text="Logs", icon="TEXT")
+    row.menu("CLOUDFARM_MT_job", text="", icon="DOWNARROW_HLT")
     layout.prop(state_of(context), "follow_newest")
+
+
+def frames_lines(picture: Mapping[str, Any]) -> list[str]:
+    """Return which frames failed, render and wait, as far as it is not all that is left."""
+    names = (("failed", "Failed"), ("rendering", "Rendering"), ("waiting", "Waiting"))
+    cameras = picture.get("frame_states") or ()
+    lines = []
+    for found in cameras:
+        parts = [f"{title}: {found[state]}" for state, title in names if found.get(state)]
+        camera = f"{found['camera']}: " if found.get("camera") and len(cameras) > 1 else ""
+        if parts:
+            lines.append(f"{camera}{'   '.join(parts)}")
+    return lines
 
 
 def _draw_control(row: bpy.types.UILayout, state: str) -> None:
@@ -179,9 +277,9 @@ def _draw_control(row: bpy.types.UILayout, state: str) -> None:
         row.operator("cloud_farm.resume", text="Resume", icon="PLAY")
     elif state in ("failed", "cancelled"):
         row.operator("cloud_farm.retry", text="Retry", icon="FILE_REFRESH")
-    else:
+    elif state in ("queued", "rendering"):
         row.operator("cloud_farm.pause", text="Pause", icon="PAUSE")
-    if state in ("queued", "rendering", "paused"):
+    if state in ("queued", "rendering", "paused", "not on volume"):
         row.operator("cloud_farm.cancel", text="Cancel", icon="CANCEL")
 
 
@@ -190,14 +288,31 @@ def _progress_text(job: Mapping[str, Any], picture: Mapping[str, Any]) -> str:
     parts = [f"{job['state'].title()}, {job['frames_done']} of {job['frames_total']}"]
     left = picture.get("eta_seconds")
     if left is not None and job["state"] == "rendering":
-        parts.append(f"{_duration(left)} left")
+        parts.append(f"{duration(left)} left")
     return ", ".join(parts)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time as people say it."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class CLOUDFARM_MT_job(bpy.types.Menu):
+    """More that can be done with a job"""
+
+    bl_label = "Job"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the entries."""
+        layout, job = self.layout, active_job(context)
+        assert layout is not None
+        layout.operator("cloud_farm.render_again", icon="RENDER_STILL")
+        layout.operator("cloud_farm.copy_command", icon="COPYDOWN")
+        if job is not None:
+            layout.separator()
+            layout.label(text=f"{job['owner']}, {job['created'].replace('T', ' ').removesuffix('Z')} UTC", icon="USER")
 
 
 class CLOUDFARM_PT_output(_Send, bpy.types.Panel):
@@ -251,7 +366,7 @@ def _draw_menu(self: Any, context: bpy.types.Context) -> None:
 
 def _draw_status_bar(self: Any, _context: bpy.types.Context) -> None:
     """Show a scene on its way also to who works elsewhere."""
-    sending = SESSION.sending
+    sending = SESSION.outbox.sending
     if sending is not None and sending.request:
         row = self.layout.row(align=True)
         row.progress(factor=sending.fraction, text=f"Cloud Farm: {sending.step}")
@@ -259,7 +374,7 @@ def _draw_status_bar(self: Any, _context: bpy.types.Context) -> None:
 
 
 _CLASSES = (
-    CLOUDFARM_UL_jobs, CLOUDFARM_PT_output, CLOUDFARM_PT_output_overrides, CLOUDFARM_PT_output_jobs, CLOUDFARM_PT_image,
+    CLOUDFARM_UL_jobs, CLOUDFARM_MT_job, CLOUDFARM_PT_output, CLOUDFARM_PT_output_overrides, CLOUDFARM_PT_output_jobs, CLOUDFARM_PT_image,
     CLOUDFARM_PT_image_jobs,
 )  # fmt: skip
 

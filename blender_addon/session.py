@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import bpy
 
 from . import image_viewer
 from .farms import Farms
+from .outbox import Outbox
 
 if TYPE_CHECKING:
     from .worker_client import WorkerClient
@@ -23,33 +23,8 @@ if TYPE_CHECKING:
 _PACKAGE = __package__ or ""
 _BUSY_SECONDS, _IDLE_SECONDS = 0.1, 1.0
 _REFRESH_SECONDS = 30.0
-_FOR_GOOD = (2, 130)  # refused, or stopped by the artist: sending it again would end the same way
 _ACTIVE_STATES = ("queued", "rendering", "cancelling")
 _SHOWN_IN = {"PROPERTIES", "IMAGE_EDITOR", "STATUSBAR", "PREFERENCES"}
-
-
-@dataclass
-class Sending:
-    """A scene on its way to a farm.
-
-    Attributes:
-        request: The worker's number for it; 0 once it is over.
-        can_go_on: It was broken off by something that may pass: the snapshot is kept to be sent again.
-        step: What happens now.
-        fraction: How much of the upload is done, 0 to 1.
-        error: Why it was not sent.
-        findings: What the artist should know of the scene.
-    """
-
-    farm: str
-    title: str
-    snapshot: Path
-    request: int = 0
-    step: str = "Saving a copy of the scene"
-    fraction: float = 0.0
-    error: str = ""
-    can_go_on: bool = False
-    findings: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 class Session:
@@ -57,6 +32,7 @@ class Session:
 
     Attributes:
         farms: What is known of farms.
+        outbox: What is on its way to a farm.
         jobs: What the worker said of each job, newest first.
         pictures: The newest whole picture of each followed job, by id.
         problem: Why the jobs can't be listed.
@@ -64,7 +40,7 @@ class Session:
 
     def __init__(self) -> None:
         self.farms = Farms(lambda: self.client)
-        self.sending: Sending | None = None
+        self.outbox = Outbox(lambda: self.client, on_submitted=self._take_submitted, may_go_on=_may_reach)
         self.jobs: list[dict[str, Any]] = []
         self.pictures: dict[str, Mapping[str, Any]] = {}
         self.problem = ""
@@ -98,30 +74,6 @@ class Session:
         self._is_watched = True
         self._watched_farm = farm
 
-    def send(self, snapshot: Path, *, farm: str, title: str) -> None:
-        """Have the worker send a snapshot."""
-        self.sending = Sending(farm, title, snapshot)
-        self.sending.request = self.client.ask("submit", self._take_submission, snapshot=str(snapshot))
-        self._changed = True
-
-    def send_again(self) -> None:
-        """Go on with what was broken off; what is on the farm already is not sent twice."""
-        sending = self.sending
-        if sending is not None and sending.can_go_on:
-            self.send(sending.snapshot, farm=sending.farm, title=sending.title)
-
-    def dismiss(self) -> None:
-        """Forget what was said, and give up what was broken off."""
-        if self.sending is not None and self.sending.can_go_on:
-            self.client.ask("drop", lambda _line: None, snapshot=str(self.sending.snapshot))
-        self.sending, self.problem = None, ""
-
-    def stop_sending(self) -> None:
-        """Give up what is being sent."""
-        if self.sending is not None and self.sending.request:
-            self.client.stop(self.sending.request)
-            self.sending.step = "Stopping"
-
     def follow(self, job: str, farm: str) -> None:
         """Bring a job's frames here as they finish."""
         if job not in self._followed:
@@ -132,6 +84,15 @@ class Session:
     def control(self, verb: str, job: str, farm: str) -> None:
         """Pause, resume, cancel, retry or delete a job."""
         self.client.ask(verb, lambda line: self._take_control(job, farm, line), farm=farm, job=job)
+
+    def render_again(self, job: str, farm: str, frames: str) -> None:
+        """Render chosen frames of a job once more, as a new revision."""
+        answer = lambda line: self._take_control(job, farm, line)  # noqa: E731
+        self.client.ask("retry", answer, farm=farm, job=job, frames=frames, force=True)
+
+    def ask_for_frames(self, job: str, farm: str) -> None:
+        """Show a job's frames that came before this Blender was started."""
+        self.client.ask("frames", lambda line: self._take_frames(job, line), farm=farm, job=job)
 
     def ask_for_logs(self, job: str, farm: str) -> None:
         """Bring what a job's Blenders said into a text of the open file."""
@@ -170,7 +131,7 @@ class Session:
     def _listen(self) -> float:
         if not self._has_looked_back:
             self._has_looked_back = True
-            self._look_back()
+            self.outbox.look_back(self.folder("snapshots"))
         if self._is_watched and time.monotonic() - self._asked_at > _REFRESH_SECONDS:
             self.refresh(self._watched_farm)
         self._is_watched = False
@@ -184,33 +145,11 @@ class Session:
             _redraw()
         return _BUSY_SECONDS if self._client.busy else _IDLE_SECONDS
 
-    def _look_back(self) -> None:
-        """Go on with what an earlier Blender was sending when it was closed, where that needs nobody's leave."""
-        if any(self.folder("snapshots").glob("*/snapshot.json")):
-            self.client.ask("waiting", self._take_waiting, folder=str(self.folder("snapshots")))
-
-    def _take_waiting(self, line: Mapping[str, Any]) -> None:
-        for found in line["result"]["waiting"] if "result" in line else ():
-            if self.sending is None and (found["farm"] == "local" or bpy.app.online_access):
-                self.send(Path(found["snapshot"]), farm=found["farm"], title=found["title"])
-
-    def _take_submission(self, line: Mapping[str, Any]) -> None:
-        sending = self.sending
-        if sending is None:
-            return
-        if "event" in line:
-            _tell(sending, line["event"])
-        elif "error" in line:
-            error = line["error"]
-            sending.request, sending.error = 0, str(error["message"])
-            sending.can_go_on = error["exit_code"] not in _FOR_GOOD
-            if not sending.can_go_on:
-                self.client.ask("drop", lambda _line: None, snapshot=str(sending.snapshot))
-        else:
-            self.sending, self._has_looked_back = None, False  # there may be more that waits
-            result = line["result"]
-            self.refresh(str(result["farm"]))
-            self.follow(str(result["job"]), str(result["farm"]))
+    def _take_submitted(self, job: str, farm: str) -> None:
+        """A scene is on its farm; there may be more that waits."""
+        self._has_looked_back = False
+        self.refresh(farm)
+        self.follow(job, farm)
 
     def _take_following(self, job: str, farm: str, line: Mapping[str, Any]) -> None:
         event = line.get("event")
@@ -246,6 +185,16 @@ class Session:
             self.problem = str(line["error"]["message"])
         self.refresh(farm)
 
+    def _take_frames(self, job: str, line: Mapping[str, Any]) -> None:
+        if "error" in line:
+            self.problem = str(line["error"]["message"])
+        elif line["result"]:
+            found, known = line["result"], self.job(job)
+            image_viewer.frames_known(
+                job, known["title"] if known else job, Path(found["path"]),
+                first=found["first"], last=found["last"], newest=found["newest"],
+            )  # fmt: skip
+
     def _take_logs(self, job: str, line: Mapping[str, Any]) -> None:
         if "error" in line:
             self.problem = str(line["error"]["message"])
@@ -273,15 +222,8 @@ class Session:
             item.done, item.failed, item.total = job["frames_done"], job["frames_failed"], job["frames_total"]
 
 
-def _tell(sending: Sending, event: Mapping[str, Any]) -> None:
-    """Take in what happens to a scene on its way."""
-    if event["event"] == "stage":
-        sending.step, sending.fraction = str(event["message"] or event["stage"]), 0.0
-    elif event["event"] == "transfer":
-        sending.step = "Sending"
-        sending.fraction = event["done_bytes"] / event["total_bytes"] if event["total_bytes"] else 1.0
-    elif event["event"] == "finding":
-        sending.findings.append(event)
+def _may_reach(farm: str) -> bool:
+    return farm == "local" or bool(bpy.app.online_access)
 
 
 def _windows() -> list[bpy.types.Window]:

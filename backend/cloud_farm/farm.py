@@ -32,6 +32,7 @@ from .upload_lock import is_being_sent
 
 if TYPE_CHECKING:
     from .movie import Movie
+    from .tracking import FrameKey
 
 _LOG_POLL_SECONDS = 1.0
 
@@ -327,6 +328,10 @@ class Farm:
             time.sleep(self.store.poll_seconds)
             status = reader.read(on_event=on_event, landing=landing)
         return Fetched(landing.folder, status.frames_done - len(status.not_landed), status.not_landed)
+
+    def landed(self, job_id: str) -> Mapping[FrameKey, Path]:
+        """Land every finished frame and tell where each one's main file lies."""
+        return self._reader(job_id).landed(self._landing(job_id, None))
 
     def encode(self, job_id: str, folder: Path | None = None, *, target: Path | None = None) -> tuple[Movie, ...]:
         """Make a movie of the finished frames, with the scene's sound; one of each camera.

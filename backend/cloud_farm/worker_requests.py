@@ -279,6 +279,16 @@ def picture(status: JobStatus) -> dict[str, Any]:
     return {**found, "is_final": status.is_final}
 
 
+def _frames(request: Request) -> Any:
+    """Tell which frames of a job are on this computer, landing what is not; of several cameras those of the first."""
+    landed = request.farm().landed(request.text("job"))
+    cameras = sorted({camera or "" for camera, _ in landed})
+    frames = {frame: path for (camera, frame), path in landed.items() if (camera or "") == cameras[0]}
+    if not frames:
+        return {}
+    return {"first": min(frames), "last": max(frames), "newest": max(frames), "path": str(frames[max(frames)])}
+
+
 def _logs(request: Request) -> Any:
     chunk = request.data.get("chunk")
     lines = request.farm().logs(request.text("job"), chunk=str(chunk) if chunk else None)
@@ -320,7 +330,7 @@ def _delete(request: Request) -> Any:
 
 _ACTIONS: Mapping[str, Callable[[Request], Any]] = {
     "hello": _hello, "check": _check, "submit": _submit, "drop": _drop, "waiting": _waiting, "preflight": _preflight, "scout": _scout,
-    "jobs": _jobs, "follow": _follow, "logs": _logs, "cancel": _cancel, "pause": _pause, "resume": _resume, "retry": _retry,
+    "jobs": _jobs, "frames": _frames, "follow": _follow, "logs": _logs, "cancel": _cancel, "pause": _pause, "resume": _resume, "retry": _retry,
     "delete": _delete, "profile": _profile, "save_profile": _save_profile, "remove_profile": _remove_profile,
     "import_profile": _import_profile, "export_profile": _export_profile, "test": _test,
 }  # fmt: skip

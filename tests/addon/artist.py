@@ -80,8 +80,8 @@ def wait_for(session: Any, condition: Any, what: str) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not condition():
         session.tick()
-        if time.monotonic() > deadline or (session.sending and session.sending.error):
-            raise AssertionError(f"{what}: {session.sending} {session.problem} {session.jobs}")
+        if time.monotonic() > deadline or (session.outbox.sending and session.outbox.sending.error):
+            raise AssertionError(f"{what}: {session.outbox.sending} {session.problem} {session.jobs}")
         time.sleep(0.02)
 
 
@@ -96,7 +96,7 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
     snapshots = session.folder("snapshots")
     taken = len(list(snapshots.iterdir()))
     still = session_of(image)
-    wait_for(session, lambda: session.sending is None and session.jobs, "it is sent")
+    wait_for(session, lambda: session.outbox.sending is None and session.jobs, "it is sent")
     job = session.jobs[0]["id"]
     wait_for(session, lambda: session.pictures.get(job, {}).get("is_final"), "it is rendered")
     wait_for(session, lambda: session.jobs[0]["state"] == "done", "the list says so")

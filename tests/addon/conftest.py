@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +16,31 @@ import build
 from ..rigs.go_build import cache_folder
 
 NEXT_VERSION = "99.0.0"
+
+
+BLENDERS_OWN_WORDS = ("STATUS ", "Info: Saved ", "Info: Total files ", "Info: Preferences saved")
+_SECONDS = 500.0
+
+
+def run_in_blender(
+    script: str, extension: Path, folder: Path, *, work: str = "work", expected: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Run one of our scripts in a Blender with an empty profile, offline; returns what it prints last.
+
+    Nothing else may be printed, but for lines that begin as `expected`.
+    """
+    environment = {
+        **os.environ,
+        "BLENDER_USER_RESOURCES": str(folder / "profile"),
+        "CLOUD_FARM_HOME": str(folder / "home"),
+    }
+    (folder / work).mkdir()
+    command = [sys.executable, "-I", str(Path(__file__).with_name(script)), str(extension), str(folder / work)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=_SECONDS)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    *said, answer = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    assert [line for line in said if not line.startswith((*BLENDERS_OWN_WORDS, *expected))] == []
+    return dict(json.loads(answer))
 
 
 def wheel_cache() -> Path:

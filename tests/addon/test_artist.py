@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from .conftest import run_in_blender
+
 pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
-_ARTIST = Path(__file__).parent / "artist.py"
-_BLENDERS_OWN_WORDS = ("STATUS ", "Info: Saved ", "Info: Total files ")
 
 
 @pytest.fixture(scope="module")
 def seen(extension: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     """What an artist saw, and the folder with her files."""
-    folder = tmp_path_factory.mktemp("artist") / "a project"
-    folder.mkdir()
-    environment = {
-        **os.environ,
-        "BLENDER_USER_RESOURCES": str(folder.parent / "profile"),
-        "CLOUD_FARM_HOME": str(folder.parent / "home"),
-    }
-    command = [sys.executable, "-I", str(_ARTIST), str(extension), str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=500)
-    assert done.returncode == 0, done.stdout + done.stderr
-    *said, answer = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-    assert [line for line in said if not line.startswith(_BLENDERS_OWN_WORDS)] == []
-    return dict(json.loads(answer)), folder
+    folder = tmp_path_factory.mktemp("artist")
+    return run_in_blender("artist.py", extension, folder, work="a project"), folder / "a project"
 
 
 def test_frames_land_where_the_scene_says_and_are_seen(seen: tuple[dict[str, Any], Path]) -> None:

@@ -1,0 +1,140 @@
+"""What can be seen of a scene at once, without asking anybody, and what the artist can do about it with one click.
+
+The worker's own look (`Check Scene`) finds more; its findings have the same codes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import bpy
+
+from .cloud_farm.job import MOVIE_FORMATS, Finding
+from .properties import settings_of
+
+_DONE, _NOT_DONE = {"FINISHED"}, {"CANCELLED"}
+_LABEL = re.compile(r"(?P<kind>[A-Za-z ]+) '(?P<name>.*)'")
+_COLLECTIONS = {
+    "Image": "images", "Object": "objects", "Scene": "scenes", "Library": "libraries", "Sound": "sounds", "Movie Clip": "movieclips",
+    "Font": "fonts", "Cache File": "cache_files", "Volume": "volumes", "Text": "texts", "Material": "materials",
+}  # fmt: skip
+FIXES: Mapping[str, tuple[str, str]] = {
+    "no_camera": ("cloud_farm.use_camera", "Use Camera"),
+    "movie_format": ("cloud_farm.use_images", "Use PNG Files"),
+    "file_missing": ("file.find_missing_files", "Find Files"),
+    "simulation_not_baked": ("ptcache.bake_all", "Bake All"),
+}
+"""Code of a finding to the operator that mends it, and what its button says."""
+
+
+def quick_findings(scene: bpy.types.Scene) -> Iterator[Finding]:
+    """Yield what is wrong with a scene as far as it can be told while drawing."""
+    label = f"Scene '{scene.name}'"
+    settings = settings_of(scene)
+    if settings.camera is None and scene.camera is None and not any(marker.camera for marker in scene.timeline_markers):
+        yield Finding("no_camera", "error", "The scene has no camera.", label, fix="Choose one.")
+    if scene.render.image_settings.file_format in MOVIE_FORMATS:
+        message = "The output is a movie; the farm renders images, and the movie is made of them afterwards."
+        yield Finding("movie_format", "warning", message, label)
+
+
+def described(label: str) -> tuple[str, str]:
+    """Return the kind and the name of a datablock as findings call it; empty for what is none."""
+    match = _LABEL.fullmatch(label)
+    return (match["kind"], match["name"]) if match else ("", "")
+
+
+def find_datablock(label: str) -> bpy.types.ID | None:
+    """Return the datablock that a finding is about; None if it is gone or of a kind that can't be shown."""
+    kind, name = described(label)
+    blocks: Any = getattr(bpy.data, _COLLECTIONS[kind], None) if kind in _COLLECTIONS else None
+    return blocks.get(name) if blocks is not None else None
+
+
+class CLOUDFARM_OT_use_camera(bpy.types.Operator):
+    """Make a camera of this scene the one that renders"""
+
+    bl_idname = "cloud_farm.use_camera"
+    bl_label = "Use Camera"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not cls._cameras(context):
+            cls.poll_message_set("The scene has no camera: add one with Add, Camera")
+            return False
+        return True
+
+    @staticmethod
+    def _cameras(context: bpy.types.Context) -> list[bpy.types.Object]:
+        return [item for item in context.scene.objects if item.type == "CAMERA"] if context.scene else []
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        assert context.scene is not None
+        chosen = context.object if context.object in self._cameras(context) else self._cameras(context)[0]
+        context.scene.camera = chosen
+        self.report({"INFO"}, f"'{chosen.name}' renders now")
+        return _DONE
+
+
+class CLOUDFARM_OT_use_images(bpy.types.Operator):
+    """Have the scene write PNG files in place of a movie"""
+
+    bl_idname = "cloud_farm.use_images"
+    bl_label = "Use PNG Files"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        assert context.scene is not None
+        settings: Any = context.scene.render.image_settings
+        if hasattr(settings, "media_type"):  # Blender 5
+            settings.media_type = "IMAGE"
+        settings.file_format = "PNG"
+        return _DONE
+
+
+class CLOUDFARM_OT_show_datablock(bpy.types.Operator):
+    """Go to what this is about: select the object, or open the image"""
+
+    bl_idname = "cloud_farm.show_datablock"
+    bl_label = "Show"
+    bl_options = {"INTERNAL"}
+
+    datablock: bpy.props.StringProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        found = find_datablock(self.datablock)
+        if (
+            isinstance(found, bpy.types.Object)
+            and context.view_layer is not None
+            and found.name in context.view_layer.objects
+        ):
+            for item in context.selected_objects:
+                item.select_set(False)
+            found.select_set(True)
+            context.view_layer.objects.active = found
+            return _DONE
+        if isinstance(found, bpy.types.Image):
+            from . import image_viewer
+
+            if image_viewer.open_image(found):
+                return _DONE
+        self.report({"INFO"}, f"{self.datablock} can be found in the Outliner, display mode Blender File")
+        return _NOT_DONE
+
+
+_CLASSES = (CLOUDFARM_OT_use_camera, CLOUDFARM_OT_use_images, CLOUDFARM_OT_show_datablock)
+
+
+def register() -> None:
+    """Register the operators."""
+    for cls in _CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    """Remove them."""
+    for cls in reversed(_CLASSES):
+        bpy.utils.unregister_class(cls)

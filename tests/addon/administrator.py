@@ -1,0 +1,112 @@
+"""Runs in a Blender of its own: who sets a farm up in the preferences, by the operators behind the buttons.
+
+python -I administrator.py ZIP FOLDER ; prints one JSON object
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+MODULE = "bl_ext.user_default.cloud_farm"
+SECRET = "correct horse battery staple"
+_PATIENCE_SECONDS = 60.0
+
+
+def wait_for(session: Any, condition: Callable[[], object], what: str) -> None:
+    """Let the add-on's timer run, as a window would."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not condition():
+        session.tick()
+        assert time.monotonic() < deadline, f"{what}: {vars(session.farms)}"
+        time.sleep(0.02)
+
+
+def shown(session: Any, farm: str) -> dict[str, Any]:
+    """Look at a farm as the preferences do; returns its values."""
+    session.farms.watch(farm)
+    wait_for(session, lambda: farm in session.farms.profiles, "its profile comes")
+    return {key: found["value"] for key, found in session.farms.profiles[farm]["values"].items()}
+
+
+def main(zip_file: str, folder: Path) -> dict[str, Any]:
+    """Make a farm, change it, try it out, hand it on, remove it, take it in again."""
+    bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
+    session = importlib.import_module(f"{MODULE}.session").SESSION
+    preferences = bpy.context.preferences.addons[MODULE].preferences
+    bpy.context.preferences.system.use_online_access = True
+    ops: Any = bpy.ops.cloud_farm
+    found: dict[str, Any] = {}
+    ops.add_farm(
+        farm="studio", kind="coreweave-tutorial", url="http://127.0.0.1:9", user="ada", password=SECRET, namespace="render",
+        images="4.5=blender:4.5, 5.0=blender:5.0", parallelism=20,
+    )  # fmt: skip
+    wait_for(session, lambda: preferences.farm == "studio", "the farm is chosen once it is saved")
+    values = shown(session, "studio")
+    found["made"] = [
+        values[key] for key in ("filebrowser.url", "kubernetes.namespace", "images", "limits.parallelism", "gpu.device")
+    ]
+    found["password is kept in"] = values["filebrowser.password"]
+    found["edit"] = sorted(ops.edit_farm(**fields_of(values), parallelism=5))
+    wait_for(session, lambda: "studio" not in session.farms.profiles, "the change is taken")
+    after = shown(session, "studio")
+    found["changed"] = {
+        key: [values.get(key), after.get(key)] for key in values | after if values.get(key) != after.get(key)
+    }
+    found["written"] = Path(os.environ["CLOUD_FARM_HOME"], "farms", "studio.yaml").read_text()
+    ops.test_farm()
+    wait_for(session, lambda: not session.farms.is_testing, "it is tried out")
+    found["lights"] = [[light["name"], light["level"]] for light in session.farms.lights["studio"]]
+    ops.export_farm(filepath=str(folder / "handed on"))
+    wait_for(session, lambda: (folder / "handed on.yaml").exists(), "it is handed on")
+    ops.remove_farm()
+    wait_for(session, lambda: session.farms.names == ("local",), "it is removed")
+    found["chosen after its removal"] = preferences.farm
+    ops.import_farm(filepath=str(folder / "handed on.yaml"))
+    wait_for(session, lambda: session.farms.names == ("local", "studio"), "it is taken in")
+    ops.import_farm(filepath=str(folder / "nothing.yaml"))
+    wait_for(session, lambda: session.farms.problem, "what is not there is told")
+    found["problem"] = session.farms.problem
+    try:
+        ops.add_farm(farm="other", images="nonsense")
+    except RuntimeError as error:
+        found["nonsense"] = str(error).strip()
+    preferences.farm = "studio"
+    bpy.ops.wm.save_userpref()
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "scene.blend"), compress=False)
+    places = (folder, Path(os.environ["BLENDER_USER_RESOURCES"]), Path(os.environ["CLOUD_FARM_HOME"]))
+    files = [path for place in places for path in place.rglob("*") if path.is_file()]
+    found["secret lies in"] = sorted(path.name for path in files if SECRET.encode() in path.read_bytes())
+    found["mode"] = [oct(path.stat().st_mode & 0o777) for path in files if path.name in found["secret lies in"]]
+    found["saved"] = [path.name for path in files if path.name in ("userpref.blend", "scene.blend")]
+    return found
+
+
+def fields_of(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what the dialog shows of a profile: invoked by a button it fills itself."""
+    table = importlib.import_module(f"{MODULE}.farm_operators").TEXTS
+    texts = {field: str(values.get(key) or "") for field, key in table.items()}
+    images = ", ".join(f"{version}={image}" for version, image in values["images"].items())
+    return {**texts, "kind": values["preset"], "models": ", ".join(values["gpu.models"]), "images": images}
+
+
+if __name__ == "__main__":
+    code = 1
+    try:
+        sys.stdout.write("\n" + json.dumps(main(sys.argv[1], Path(sys.argv[2]))))
+        code = 0
+    except BaseException:  # noqa: BLE001 - whatever it is, it is printed
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

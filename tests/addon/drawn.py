@@ -1,0 +1,202 @@
+"""Runs in a Blender of its own: everything that the add-on draws, in every state that a farm can bring it into.
+
+python -I drawn.py ZIP FOLDER ; prints one JSON object, state → what was drawn
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import bpy
+
+sys.path.insert(0, str(Path(__file__).parent))
+StrictLayout: Any = importlib.import_module("strict_layout").StrictLayout
+
+MODULE = "bl_ext.user_default.cloud_farm"
+PANELS = (
+    "CLOUDFARM_PT_output", "CLOUDFARM_PT_output_overrides", "CLOUDFARM_PT_output_jobs", "CLOUDFARM_PT_image", "CLOUDFARM_PT_image_jobs",
+)  # fmt: skip
+FINDING = {
+    "code": "file_missing", "severity": "error", "message": "Image 'wood' needs //wood.png, which is not there.",
+    "datablock": "Image 'wood'", "path": "//wood.png", "fix": "Find it.",
+}  # fmt: skip
+JOB = {
+    "id": "shot-20261129-abc123", "title": "shot", "farm": "local", "state": "rendering", "owner": "ada", "created": "2026-11-29T10:00:00Z",
+    "frames_done": 3, "frames_failed": 1, "frames_total": 24, "message": "",
+}  # fmt: skip
+PICTURE = {
+    "eta_seconds": 600.0, "messages": ["Frame 7: out of memory."], "landing": "/nowhere",
+    "frame_states": [{"camera": None, "done": "1-3", "failed": "7", "rendering": "4-5", "waiting": "6,8-24"}],
+}  # fmt: skip
+ESTIMATE = {
+    "seconds": 700.0, "machine_seconds": 1400.0, "cost": 1.5,
+    "measured": {"job": JOB["id"], "frame_seconds": 12.0, "frames": 3, "loading_seconds": 4.0},
+}  # fmt: skip
+CHECKED = {
+    "findings": [FINDING], "files": 12, "bytes": 123456789, "frames": 24, "chunks": 6, "landing": "/out", "estimate": ESTIMATE,
+}  # fmt: skip
+SCOUTED = {
+    "job": JOB["id"],
+    "farm": "local",
+    "state": "done",
+    "messages": [],
+    "frames": 24,
+    "findings": [],
+    "estimate": ESTIMATE,
+}
+PROFILE = {
+    "farm": "studio", "is_local": False, "secrets": "/home/ada/.config/cloud-farm/secrets",
+    "values": {
+        key: {"value": value, "origin": "user file"}
+        for key, value in {
+            "filebrowser.url": "https://files.example.com", "filebrowser.user": "ada", "kubernetes.namespace": "render",
+            "gpu.models": ["A40"], "images": {"4.5": {"image": "blender:4.5"}},
+        }.items()
+    },
+}  # fmt: skip
+LIGHTS = [
+    {"name": "volume", "level": "green", "message": "FileBrowser 2.63.23", "fix": ""},
+    {"name": "kubernetes", "level": "yellow", "message": "slow", "fix": ""},
+    {"name": "argo", "level": "red", "message": "You may not create workflows.", "fix": "Ask for the right."},
+]
+
+
+def part(name: str) -> Any:
+    """Return a module of the add-on."""
+    return importlib.import_module(f"{MODULE}.{name}")
+
+
+def draw(session: Any) -> dict[str, Any]:
+    """Draw everything once; returns what is in it."""
+    session._mirror()
+    found: dict[str, Any] = {}
+    for name in (*PANELS, "CLOUDFARM_MT_job"):
+        cls, layout = getattr(bpy.types, name), StrictLayout()
+        cls.draw(SimpleNamespace(layout=layout), bpy.context)
+        if hasattr(cls, "draw_header_preset"):
+            cls.draw_header_preset(SimpleNamespace(layout=StrictLayout()), bpy.context)
+        found[name] = {"texts": layout.texts, "operators": layout.operators, "properties": layout.properties}
+    for item in bpy.context.window_manager.cloud_farm.jobs:
+        bpy.types.CLOUDFARM_UL_jobs.draw_item(SimpleNamespace(), bpy.context, StrictLayout(), None, item, 0, None, "")
+    panels, layout = part("panels"), StrictLayout()
+    panels._draw_menu(SimpleNamespace(layout=layout), bpy.context)
+    panels._draw_status_bar(SimpleNamespace(layout=layout), bpy.context)
+    found["menus"] = {"texts": layout.texts, "operators": layout.operators, "properties": []}
+    preferences, layout = part("preferences"), StrictLayout()
+    preferences.CloudFarmPreferences.draw(Preferences(layout), bpy.context)
+    found["preferences"] = {"texts": layout.texts, "operators": layout.operators, "properties": layout.properties}
+    return found
+
+
+class Preferences:
+    """The preferences with another layout."""
+
+    def __init__(self, layout: Any) -> None:
+        self.layout = layout
+        self.bl_rna = bpy.context.preferences.addons[MODULE].preferences.bl_rna
+
+
+def main(zip_file: str) -> dict[str, Any]:
+    """Draw in every state."""
+    bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
+    session, outbox, preferences = part("session").SESSION, part("outbox"), part("preferences")
+    bpy.ops.wm.read_homefile(use_empty=True)
+    scene = bpy.context.scene
+    found = {"empty": draw(session)}
+    scene.camera = bpy.data.objects.new("Cam", bpy.data.cameras.new("Cam"))
+    scene.collection.objects.link(scene.camera)
+    found["at first"] = draw(session)
+    scene.cloud_farm.frames, scene.cloud_farm.custom_frames = "CUSTOM", "1-5,x"
+    found["wrong frames"] = draw(session)
+    scene.cloud_farm.custom_frames = "1-5"
+    found["right frames"] = draw(session)
+    if bpy.app.version >= (5, 0):
+        scene.render.image_settings.media_type = "VIDEO"
+    scene.render.image_settings.file_format = "FFMPEG"
+    found["movie"] = draw(session)
+    bpy.ops.cloud_farm.use_images()
+    found["no movie"] = draw(session)
+    folder = Path("/nowhere")
+    for name, sending in {
+        "sending": outbox.Sending("local", "shot", folder, request=3, step="Sending", fraction=0.4),
+        "refused": outbox.Sending("local", "shot", folder, error="It can't be: no.", findings=[FINDING] * 12),
+        "broken off": outbox.Sending("local", "shot", folder, error="The farm is away.", can_go_on=True),
+        "checked": outbox.Sending("local", "shot", folder, verb="preflight", findings=[FINDING], result=CHECKED),
+        "checked anew": outbox.Sending(
+            "local", "shot", folder, verb="preflight", result={**CHECKED, "findings": [], "estimate": None}
+        ),
+        "scouted": outbox.Sending("local", "shot", folder, verb="scout", result=SCOUTED),
+    }.items():
+        session.outbox.sending = sending
+        found[name] = draw(session)
+    session.outbox.sending = None
+    for state in (
+        "uploading",
+        "queued",
+        "rendering",
+        "paused",
+        "cancelling",
+        "cancelled",
+        "failed",
+        "done",
+        "unreadable",
+        "not on volume",
+    ):
+        session.jobs = [{**JOB, "state": state}, {**JOB, "id": "other-20261129-abc123", "frames_total": 0}]
+        session.pictures = {JOB["id"]: PICTURE}
+        found[state] = draw(session)
+    session.pictures = {}
+    session.problem = "The farm does not answer."
+    found["problem"] = draw(session)
+    bpy.context.preferences.addons[MODULE].preferences.farm = "studio"
+    session.farms.problem = "There is no farm 'studio'."
+    found["no such farm"] = draw(session)
+    session.farms.problem, session.farms.profiles, session.farms.lights = "", {"studio": PROFILE}, {"studio": LIGHTS}
+    found["farm"] = draw(session)
+    session.farms.is_testing = True
+    found["testing"] = draw(session)
+    assert preferences.chosen_farm(bpy.context) == "studio"
+    return {**found, "operators": described_operators(), "properties": described_properties(scene)}
+
+
+def described_operators() -> list[dict[str, str]]:
+    """Return what each of our operators is called, and its tooltip."""
+    kinds = [getattr(bpy.ops.cloud_farm, name).get_rna_type() for name in dir(bpy.ops.cloud_farm)]
+    return [{"name": kind.identifier, "label": kind.name, "description": kind.description} for kind in kinds]
+
+
+def described_properties(scene: Any) -> list[dict[str, str]]:
+    """Return what each of our settings is called, and its tooltip."""
+    manager = bpy.context.window_manager
+    kinds = (
+        scene.cloud_farm,
+        manager.cloud_farm,
+        bpy.ops.cloud_farm.add_farm.get_rna_type(),
+    )
+    own = [
+        prop
+        for kind in kinds
+        for prop in getattr(kind, "bl_rna", kind).properties
+        if prop.is_runtime and prop.identifier not in ("name", "jobs")
+    ]
+    return [{"name": prop.identifier, "label": prop.name, "description": prop.description} for prop in own]
+
+
+if __name__ == "__main__":
+    code = 1
+    try:
+        sys.stdout.write("\n" + json.dumps(main(sys.argv[1])))
+        code = 0
+    except BaseException:  # noqa: BLE001 - whatever it is, it is printed
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # without Blender's own clean-up, which has much to say after an exception

@@ -1,0 +1,113 @@
+"""What the add-on draws in every state, by a layout that takes only what Blender's own takes; and the words that it uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import run_in_blender
+
+pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
+_SMALL_WORDS = {"a", "an", "and", "as", "at", "by", "for", "in", "it", "of", "on", "the", "to", "with", "has"}
+PANEL = "CLOUDFARM_PT_output"
+
+
+@pytest.fixture(scope="module")
+def drawn(extension: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Everything in every state."""
+    return run_in_blender("drawn.py", extension, tmp_path_factory.mktemp("drawn"))
+
+
+def texts(drawn: dict[str, Any], state: str, place: str = PANEL) -> str:
+    return " ".join(drawn[state][place]["texts"])
+
+
+def buttons(drawn: dict[str, Any], state: str, place: str = PANEL) -> list[str]:
+    return [name.removeprefix("cloud_farm.") for name in drawn[state][place]["operators"]]
+
+
+def test_the_button_names_its_target_everywhere(drawn: dict[str, Any]) -> None:
+    for place in (PANEL, "CLOUDFARM_PT_image", "menus"):
+        assert "Render on This Computer" in texts(drawn, "at first", place)
+        assert "Send to studio" in texts(drawn, "farm", place)
+
+
+def test_a_farm_over_the_network_asks_for_online_access_where_it_is_off(drawn: dict[str, Any]) -> None:
+    assert "extensions.userpref_allow_online" in drawn["farm"][PANEL]["operators"]
+    assert "extensions.userpref_allow_online" not in drawn["at first"][PANEL]["operators"]
+
+
+def test_what_is_wrong_is_seen_before_anything_is_sent_and_mended_with_a_click(drawn: dict[str, Any]) -> None:
+    assert "The scene has no camera." in texts(drawn, "empty") and "use_camera" in buttons(drawn, "empty")
+    assert "no camera" not in texts(drawn, "at first")
+    assert "movie" in texts(drawn, "movie") and "use_images" in buttons(drawn, "movie")
+    assert "movie" not in texts(drawn, "no movie")
+
+
+def test_frames_that_make_no_sense_are_told_as_one_types(drawn: dict[str, Any]) -> None:
+    assert "Write 1-50, 75, 100-200x5" in texts(drawn, "wrong frames")
+    assert "Write" not in texts(drawn, "right frames")
+
+
+def test_a_scene_on_its_way_can_be_stopped_and_nothing_else_begun(drawn: dict[str, Any]) -> None:
+    assert buttons(drawn, "sending") == ["stop_sending"]
+    assert "Cloud Farm: Sending" in texts(drawn, "sending", "menus")
+
+
+def test_why_it_was_not_sent_is_listed_with_what_to_click(drawn: dict[str, Any]) -> None:
+    shown = buttons(drawn, "refused")
+    assert shown.count("show_datablock") == 8 and shown.count("file.find_missing_files") == 8
+    assert "And 4 more" in texts(drawn, "refused")
+    assert "send_again" not in shown
+    assert "send_again" in buttons(drawn, "broken off")
+
+
+def test_a_check_says_how_much_and_how_long(drawn: dict[str, Any]) -> None:
+    said = texts(drawn, "checked")
+    assert "12 files" in said and "24 frames in 6 chunks" in said
+    assert "About 12 min, cost 1.50" in said
+    assert "Scout Frames tells how long" in texts(drawn, "checked anew")
+
+
+def test_after_scouts_the_artist_decides(drawn: dict[str, Any]) -> None:
+    shown = buttons(drawn, "scouted")
+    assert shown.count("send_again") == 1 and shown.count("dismiss") == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("queued", {"pause", "cancel"}), ("rendering", {"pause", "cancel"}), ("paused", {"resume", "cancel"}), ("failed", {"retry"}),
+        ("cancelled", {"retry"}), ("done", set()), ("uploading", set()), ("unreadable", set()), ("not on volume", {"cancel"}),
+    ],
+)  # fmt: skip
+def test_a_job_offers_what_can_be_done_with_it(drawn: dict[str, Any], state: str, expected: set[str]) -> None:
+    shown = set(buttons(drawn, state, "CLOUDFARM_PT_output_jobs"))
+    assert shown & {"pause", "cancel", "resume", "retry"} == expected
+    assert {"view", "open_folder", "logs", "delete", "refresh"} <= shown
+
+
+def test_the_frames_of_a_job_are_told_by_state(drawn: dict[str, Any]) -> None:
+    said = texts(drawn, "rendering", "CLOUDFARM_PT_output_jobs")
+    assert "Failed: 7" in said and "Rendering: 4-5" in said and "Waiting: 6,8-24" in said
+    assert "Rendering, 3 of 24, 10 min left" in said and "out of memory" in said
+
+
+def test_preferences_show_a_farm_its_lights_and_where_secrets_are(drawn: dict[str, Any]) -> None:
+    said = texts(drawn, "farm", "preferences")
+    assert "https://files.example.com as ada" in said
+    assert "Argo: You may not create workflows." in said and "Ask for the right." in said
+    assert "/home/ada/.config/cloud-farm/secrets" in said
+    assert "There is no farm 'studio'." in texts(drawn, "no such farm", "preferences")
+
+
+def test_buttons_and_labels_are_written_as_blender_writes_its_own(drawn: dict[str, Any]) -> None:
+    for operator in drawn["operators"]:
+        words = operator["label"].split()
+        assert all(word[0].isupper() or word in _SMALL_WORDS for word in words), operator
+        assert operator["description"] and not operator["description"].endswith("."), operator
+    for item in drawn["properties"]:
+        assert item["label"] and item["label"][0].isupper(), item
+        assert not item["description"].endswith("."), item
