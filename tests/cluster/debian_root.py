@@ -1,4 +1,4 @@
-"""A Debian root file system with a Blender in it, for the image of the pods that render."""
+"""A Debian root file system with a Blender in it: for the image of the pods that render, and for Blenders with a window."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..rigs.processes import program
@@ -26,7 +26,7 @@ _MINUTES = 20
 _UNNEEDED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale", "usr/share/man")
 
 
-def make_blender_root(root: Path) -> None:
+def make_blender_root(root: Path, *, suite: str = SUITE, packages: Sequence[str] = PACKAGES) -> None:
     """Fill a folder; takes about three minutes and 1.3 GB.
 
     Raises:
@@ -34,27 +34,27 @@ def make_blender_root(root: Path) -> None:
         RuntimeError: Debian's mirror does not answer, or Blender does not start.
     """
     debootstrap = program("debootstrap", package="debootstrap")
-    _run(debootstrap, "--variant=minbase", SUITE, str(root), *_mirror())
+    run(debootstrap, "--variant=minbase", suite, str(root), *_mirror())
     _write(root / "usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", mode=0o755)  # no package starts a service
     _write(root / "etc/dpkg/dpkg.cfg.d/fast", "force-unsafe-io\npath-exclude=/usr/share/doc/*\n")
     shutil.copyfile("/etc/resolv.conf", root / "etc/resolv.conf")
     for settings in Path("/etc/apt/apt.conf.d").glob("*proxy*"):
         shutil.copyfile(settings, root / "etc/apt/apt.conf.d" / settings.name)
-    with _mounted(root):
-        _run("chroot", str(root), "apt-get", "update")
-        _run("chroot", str(root), "apt-get", "install", "-y", "--no-install-recommends", *PACKAGES)
-        _run("chroot", str(root), "blender", "--version")
+    with mounted(root):
+        run("chroot", str(root), "apt-get", "-o", "Acquire::Check-Valid-Until=false", "update")
+        run("chroot", str(root), "apt-get", "install", "-y", "--no-install-recommends", *packages)
+        run("chroot", str(root), "blender", "--version")
     for name in _UNNEEDED:
         shutil.rmtree(root / name, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _mounted(root: Path) -> Iterator[None]:
+def mounted(root: Path) -> Iterator[None]:
     """Give the programs inside what they expect of a running system."""
     mounts = [("-t", "proc", "proc", str(root / "proc")), ("--bind", "/dev", str(root / "dev"))]
     try:
         for words in mounts:
-            _run("mount", *words)
+            run("mount", *words)
         yield
     finally:
         for words in mounts:
@@ -77,7 +77,12 @@ def _write(path: Path, text: str, *, mode: int = 0o644) -> None:
     path.chmod(mode)
 
 
-def _run(*command: str) -> None:
+def run(*command: str) -> None:
+    """Run a program to its end.
+
+    Raises:
+        RuntimeError: It failed; with its last words.
+    """
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     environment = {**os.environ, "PATH": path, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
     done = subprocess.run(

@@ -46,8 +46,8 @@ from .farm import Cluster
 from .kwok import TAINT, FakeNodes
 from .session import available
 
-_NODES, _PODS = 20, 200
-_MODEL = "RTX_4000"
+NODES, PODS = 20, 200
+MODEL = "RTX_4000"
 _LOOK_SECONDS = 2.0
 _END_SECONDS = 5400.0
 
@@ -85,7 +85,7 @@ class Report:
     def lines(self) -> Iterator[str]:
         """Write it down for people."""
         mean, most = sum(self.look_bytes) / len(self.look_bytes), max(self.look_bytes)
-        yield f"{self.chunks} chunks, {_NODES} pretended nodes, {_PODS} pods at a time"
+        yield f"{self.chunks} chunks, {NODES} pretended nodes, {PODS} pods at a time"
         yield f"accepted in {self.accept:.1f} s; by kubectl create {self.plain_accept:.1f} s ({self.accept / self.plain_accept:.2f})"
         yield f"  and {self.load:.1f} s, once, of loading Kubernetes' library"
         yield f"done in {self.total:.0f} s ({self.chunks / self.total:.1f} chunks/s)"
@@ -171,11 +171,11 @@ class RecordWriter:
 
 def scale_profile(farm: ArgoFarm) -> FarmProfile:
     """The farm on pretended nodes."""
-    fake = {"tolerations": [{"key": TAINT, "operator": "Exists"}], "node_labels": {"gpu.nvidia.com/model": [_MODEL]}}
+    fake = {"tolerations": [{"key": TAINT, "operator": "Exists"}], "node_labels": {"gpu.nvidia.com/model": [MODEL]}}
     return farm.profile.with_values(
         {
-            "limits.parallelism": _PODS,
-            "gpu.models": [_MODEL],
+            "limits.parallelism": PODS,
+            "gpu.models": [MODEL],
             "gpu.model_label": "gpu.nvidia.com/model",
             "gpu.tolerations": fake["tolerations"],
             "kubernetes.prepare": {"cpu": "100m", "memory": "512Mi", **fake},
@@ -188,10 +188,10 @@ def scale_profile(farm: ArgoFarm) -> FarmProfile:
 def run(cluster: Cluster, folder: Path, chunks: int) -> Report:
     """Submit, follow and restart; returns what was seen."""
     report = Report(chunks)
-    farm = ArgoFarm(cluster, folder, workers=_PODS)
+    farm = ArgoFarm(cluster, folder, workers=PODS)
     profile = scale_profile(farm)
     plan = planned(RenderJob("shot.blend", frames=f"1-{chunks}", chunk_size=1), profile, job_id=new_id())
-    cluster.add_nodes(FakeNodes(_NODES, model=_MODEL))
+    cluster.add_nodes(FakeNodes(NODES, model=MODEL))
     store, layout = open_store(profile), JobLayout(plan.job_id)
     store.put(json.dumps(job_json(id=plan.job_id)).encode(), layout.job_json)
     publish_plan(plan, store)
@@ -205,7 +205,7 @@ def run(cluster: Cluster, folder: Path, chunks: int) -> Report:
     engine.submit(plan)
     report.accept = time.monotonic() - began
     try:
-        with _memory(cluster, report):
+        with watched_memory(cluster, report):
             report.status = _follow(cluster, profile, plan, report)
         report.total = time.monotonic() - began
         wait_for(lambda: len(writer.seen) == chunks, 60, what="every pod is seen")
@@ -279,7 +279,7 @@ def _plain_accept(cluster: Cluster, plan: RenderPlan, profile: FarmProfile, fold
 
 
 @contextmanager
-def _memory(cluster: Cluster, report: Report) -> Iterator[None]:
+def watched_memory(cluster: Cluster, report: Report) -> Iterator[None]:
     """Watch how much memory components take."""
     over = threading.Event()
 

@@ -1,0 +1,1 @@
+"""Blenders with a real window, on a machine without a screen."""

@@ -1,0 +1,100 @@
+"""Runs in a Blender with a window: lays the window out, then writes down what is so in it, again and again.
+
+It clicks on nothing: the test does, from outside.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+MODULE = "bl_ext.user_default.cloud_farm"
+_STATE = Path("state.json")
+_TICKS: list[float] = []
+
+
+def main() -> None:
+    """Begin to watch."""
+    bpy.context.preferences.view.show_splash = False
+    bpy.context.preferences.view.ui_scale = 1.0
+    session = importlib.import_module(f"{MODULE}.session").SESSION
+    bpy.app.timers.unregister(session.tick)
+    bpy.app.timers.register(lambda: measured(session), persistent=True)
+    bpy.app.timers.register(lay_out, first_interval=1.0)
+
+
+def measured(session: Any) -> float:
+    """Let the add-on take its turn, with a clock beside it."""
+    began = time.perf_counter()
+    after = session.tick()
+    _TICKS.append(time.perf_counter() - began)
+    return float(after)
+
+
+def lay_out() -> None:
+    """Make the largest area an Image Editor with its sidebar on our page, and show the scene's output settings."""
+    window = bpy.context.window_manager.windows[0]
+    areas = sorted(window.screen.areas, key=lambda area: area.width * area.height)
+    areas[-1].type = "IMAGE_EDITOR"
+    areas[-1].spaces.active.show_region_ui = True
+    for area in areas:
+        if area.type == "PROPERTIES":
+            area.spaces.active.context = "OUTPUT"
+    bpy.app.timers.register(turn_page, first_interval=1.0)
+    bpy.app.timers.register(watch, first_interval=1.5, persistent=True)
+
+
+def turn_page() -> None:
+    """Show our page of the sidebar."""
+    for area in bpy.context.window_manager.windows[0].screen.areas:
+        for region in area.regions:
+            if area.type == "IMAGE_EDITOR" and region.type == "UI":
+                region.active_panel_category = "Cloud Farm"
+                area.tag_redraw()
+
+
+def watch() -> float:
+    """Write down what is so."""
+    session = importlib.import_module(f"{MODULE}.session").SESSION
+    window = bpy.context.window_manager.windows[0]
+    sending = session.outbox.sending
+    found = {
+        "drawn": True,
+        "window": [window.width, window.height],
+        "areas": {area.type: [area.x, area.y, area.width, area.height] for area in window.screen.areas},
+        "regions": {
+            f"{area.type} {region.type}": [region.x, region.y, region.width, region.height]
+            for area in window.screen.areas
+            for region in area.regions
+        },
+        "windows": len(bpy.context.window_manager.windows),
+        "sending": None if sending is None else [sending.verb, sending.step, sending.error],
+        "result": None if sending is None else sending.result is not None,
+        "jobs": [[job["title"], job["state"], job["frames_done"]] for job in session.jobs],
+        "problem": session.problem,
+        "images": {image.name: [image.source, image.filepath] for image in bpy.data.images},
+        "shown": shown(window),
+        "slowest ticks": sorted(_TICKS, reverse=True)[:5],
+        "ticks": len(_TICKS),
+    }
+    part = _STATE.with_suffix(".part")
+    part.write_text(json.dumps(found))
+    os.replace(part, _STATE)
+    return 0.2
+
+
+def shown(window: Any) -> list[Any]:
+    """Return what the Image Editor shows: the image and its frame."""
+    for area in window.screen.areas:
+        if area.type == "IMAGE_EDITOR" and area.spaces.active.image is not None:
+            return [area.spaces.active.image.name, area.spaces.active.image_user.frame_current]
+    return []
+
+
+main()

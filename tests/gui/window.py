@@ -1,0 +1,201 @@
+"""A Blender with a real window: Debian's own, in a folder of its own, on a screen that nobody sees. Real clicks, real pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cloud_farm.platform import FileLock
+
+from ..cluster.debian_root import make_blender_root, mounted, run
+from ..rigs.go_build import cache_folder, make_once
+from ..rigs.processes import RigUnavailable, program
+
+SUITES = {"trixie": "4.3", "sid": "5.2"}
+"""Debian's suites, and the Blender that each has."""
+_PACKAGES = (
+    "blender", "xvfb", "libgl1-mesa-dri", "libegl1", "libegl-mesa0", "x11-apps", "xdotool", "imagemagick", "python3-numpy",
+    "python3-requests", "python3-zstandard", "python3-attr", "python3-typing-extensions",
+)  # fmt: skip
+_CATTRS = "cattrs==25.3.0"  # Debian's 5.2 lacks it, and without it Blender's extension system does not register
+_SCREEN = "1600x1700x24"
+_WINDOW = ("0", "0", "1500", "1600")
+_WORK = "/mnt/work"
+_PATIENCE, _BUILD_SECONDS = 120.0, 1800.0
+
+
+def blender_root(suite: str) -> Path:
+    """Return a root file system with Debian's Blender, a screen and a mouse; made once.
+
+    Raises:
+        RigUnavailable: Not root, or a program is missing.
+    """
+    if os.geteuid() != 0:
+        raise RigUnavailable("a Blender with a window needs root: it lives in a file system of its own")
+    program("debootstrap", package="debootstrap")
+    return make_once(cache_folder() / "gui" / suite, lambda: _make(suite), patience=_BUILD_SECONDS)
+
+
+def _make(suite: str) -> None:
+    final = cache_folder() / "gui" / suite
+    part = final.with_name(f"{suite}.part")
+    if part.exists():
+        shutil.rmtree(part)
+    part.mkdir(parents=True)
+    make_blender_root(part, suite=suite, packages=_PACKAGES)
+    if suite == "sid":
+        target = str(part / "usr/lib/python3/dist-packages")
+        run("uv", "pip", "install", "-q", "--no-deps", "--target", target, _CATTRS)
+    part.rename(final)
+
+
+class Window:
+    """One Blender. `state` is what our spy inside it saw last.
+
+    Args:
+        root: Its file system.
+        work: A folder of ours that it sees as /mnt/work.
+        pictures: Where screenshots go.
+    """
+
+    def __init__(self, root: Path, work: Path, pictures: Path) -> None:
+        self.work = work
+        self._root = root
+        self._pictures = pictures
+        self._display = ""
+        self._environment = {
+            "PATH": "/usr/bin:/bin:/usr/games", "HOME": _WORK, "LANG": "C.UTF-8", "LIBGL_ALWAYS_SOFTWARE": "1",
+            "BLENDER_USER_RESOURCES": f"{_WORK}/profile", "CLOUD_FARM_HOME": f"{_WORK}/home",
+        }  # fmt: skip
+
+    def run(self, *words: str) -> str:
+        """Run a program inside to its end; returns what it printed.
+
+        Raises:
+            RuntimeError: It failed.
+        """
+        done = subprocess.run(
+            self._inside(*words), env=self._environment, capture_output=True, text=True, check=False, timeout=_PATIENCE
+        )
+        if done.returncode:
+            raise RuntimeError(f"{words}: {done.stdout[-2000:]} {done.stderr[-2000:]}")
+        return done.stdout
+
+    @contextlib.contextmanager
+    def open(self, *words: str) -> Iterator[None]:
+        """Open the window with a screen of its own; `words` are Blender's."""
+        with self._screen():
+            log = (self.work / "blender.log").open("wb")
+            command = self._inside("blender", "-noaudio", "--window-geometry", *_WINDOW, *words)
+            process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=subprocess.STDOUT)
+            try:
+                self.wait_for(lambda state: state.get("drawn"), "the window opens")
+                yield
+            finally:
+                process.kill()
+                process.wait()
+                log.close()
+
+    @contextlib.contextmanager
+    def _screen(self) -> Iterator[None]:
+        read, write = os.pipe()
+        words = ("Xvfb", "-displayfd", str(write), "-screen", "0", _SCREEN, "+extension", "GLX", "+render", "-noreset")
+        server = subprocess.Popen(
+            self._inside(*words),
+            env=self._environment,
+            pass_fds=(write,),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(write)
+        try:
+            with os.fdopen(read, encoding="ascii") as stream:
+                self._display = f":{stream.readline().strip()}"
+            self._environment["DISPLAY"] = self._display
+            yield
+        finally:
+            server.terminate()
+            server.wait()
+
+    def _inside(self, *words: str) -> list[str]:
+        return ["chroot", str(self._root), "/usr/bin/env", "-C", _WORK, *words]
+
+    # -- looking and touching --------------------------------------------------------------------------------------------
+
+    def state(self) -> Mapping[str, Any]:
+        """Return what is so in Blender, as its spy wrote it down last."""
+        try:
+            return dict(json.loads((self.work / "state.json").read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    def wait_for(
+        self, condition: Callable[[Mapping[str, Any]], object], what: str, *, seconds: float = _PATIENCE
+    ) -> Mapping[str, Any]:
+        """Wait until something is so.
+
+        Raises:
+            AssertionError: It does not become so; with what Blender printed.
+        """
+        deadline = time.monotonic() + seconds
+        while not condition(state := self.state()):
+            if time.monotonic() > deadline:
+                self.picture("failed")
+                printed = (self.work / "blender.log").read_text(errors="replace")[-3000:]
+                raise AssertionError(f"{what}: {state}\n{printed}")
+            time.sleep(0.05)
+        return state
+
+    def click(self, x: float, y: float) -> None:
+        """Click with the left button; x and y count from the screen's upper left corner."""
+        self._mouse("mousemove", str(round(x)), str(round(y)))
+        time.sleep(0.3)  # Blender lights up what is below the mouse before a click counts
+        self._mouse("click", "1")
+
+    def press(self, *keys: str) -> None:
+        """Press keys by X's names, one after the other."""
+        for key in keys:
+            self._mouse("key", key)
+            time.sleep(0.3)
+
+    def _mouse(self, *words: str) -> None:
+        self.run("xdotool", *words)
+
+    def picture(self, name: str) -> Path:
+        """Take a picture of the whole screen."""
+        target = self._pictures / f"{name}.png"
+        raw = self.run("sh", "-c", f"xwd -root -silent | convert xwd:- {_WORK}/{name}.png && echo ok")
+        assert raw.strip() == "ok"
+        shutil.move(self.work / f"{name}.png", target)
+        return target
+
+
+@contextlib.contextmanager
+def window(suite: str, work: Path, pictures: Path) -> Iterator[Window]:
+    """Prepare a Blender; one at a time of each suite."""
+    root = blender_root(suite)
+    lock = FileLock(root.with_name(f"{suite}.used"))
+    if not lock.acquire(patience=_BUILD_SECONDS):
+        raise RuntimeError(f"somebody else uses the Blender of {suite} and does not finish")
+    try:
+        with mounted(root), _bound(work, root / "mnt" / "work"):
+            yield Window(root, work, pictures)
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _bound(source: Path, target: Path) -> Iterator[None]:
+    target.mkdir(parents=True, exist_ok=True)
+    run("mount", "--bind", str(source), str(target))
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(target)], check=False, capture_output=True)
