@@ -17,7 +17,12 @@ from .cluster.fixture import cluster as cluster  # one for the whole run
 _ALLOWED = Path(__file__).parent / "allowed_skips.txt"
 STRICT = "CLOUD_FARM_STRICT_SKIPS"
 CLUSTER = "CLOUD_FARM_CLUSTER"
-_LEFT_OUT = pytest.StashKey[int]()
+GUI = "CLOUD_FARM_GUI"
+_ASKED_FOR = {
+    "cluster": "a Kubernetes of their own (root, Go, a quarter of an hour the first time)",
+    "gui": "a Blender with a window (root, debootstrap, five minutes the first time)",
+}
+_LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,6 +32,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         default=bool(os.environ.get(CLUSTER)),
         help=f"run the tests that need a Kubernetes of their own, as {CLUSTER}=1 does",
+    )
+    parser.addoption(
+        "--gui",
+        action="store_true",
+        default=bool(os.environ.get(GUI)),
+        help=f"run the tests in Blenders with a window, as {GUI}=1 does",
     )
 
 
@@ -39,11 +50,15 @@ def pytest_configure() -> None:
 @pytest.hookimpl(trylast=True)  # after those who mark their tests
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what nobody asked for, and skip what needs Blender where there is none."""
-    left_out = [] if config.getoption("cluster") else [item for item in items if item.get_closest_marker("cluster")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
-    config.stash[_LEFT_OUT] = len(left_out)
+    left_out = {
+        marker: [item for item in items if item.get_closest_marker(marker) and not config.getoption(marker)]
+        for marker in _ASKED_FOR
+    }
+    unwanted = {item for found in left_out.values() for item in found}
+    if unwanted:
+        config.hook.pytest_deselected(items=list(unwanted))
+        items[:] = [item for item in items if item not in unwanted]
+    config.stash[_LEFT_OUT] = {marker: len(found) for marker, found in left_out.items()}
     if importlib.util.find_spec("bpy") is not None:
         return
     for item in items:
@@ -53,11 +68,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say in one sentence what nobody asked for."""
-    left_out = config.stash.get(_LEFT_OUT, 0)
-    if left_out:
-        terminalreporter.write_line(
-            f"{left_out} tests need a Kubernetes of their own (root, Go, a quarter of an hour the first time): pass --cluster"
-        )
+    for marker, count in config.stash.get(_LEFT_OUT, {}).items():
+        if count:
+            terminalreporter.write_line(f"{count} tests need {_ASKED_FOR[marker]}: pass --{marker}")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,82 @@
+"""The artist's way by real clicks in a real window: the panel's button, frames that come in, the Render menu, the preferences."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import PICTURES
+from .window import SUITES, Window, window
+
+_HERE = Path(__file__).parent
+_TICK_SECONDS = 0.016
+
+
+@pytest.fixture(scope="module", params=SUITES)
+def suite(request: pytest.FixtureRequest) -> str:
+    """Debian's name for where a Blender comes from."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def blender(suite: str, extension: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Window]:
+    """A window with the extension installed and a saved scene open."""
+    work, pictures = tmp_path_factory.mktemp("work"), PICTURES / SUITES[suite]
+    pictures.mkdir(parents=True, exist_ok=True)
+    for path in (extension, _HERE / "spy.py", _HERE / "scene.py"):
+        shutil.copy(path, work)
+    with window(suite, work, pictures) as made:
+        made.run(
+            "blender",
+            "--command",
+            "extension",
+            "install-file",
+            "-r",
+            "user_default",
+            "-e",
+            f"/mnt/work/{extension.name}",
+        )
+        made.run("blender", "-b", "--factory-startup", "--python", "scene.py", "--", "/mnt/work/shot.blend")
+        with made.open("shot.blend", "--python", "spy.py"):
+            yield made
+
+
+def sidebar(blender: Window) -> tuple[float, float, float]:
+    """Return the middle of the sidebar, its upper edge, and the height of one row, in the screen's pixels."""
+    state = blender.wait_for(
+        lambda now: now["regions"].get("IMAGE_EDITOR UI", [0, 0, 0])[2] > 100, "the sidebar is open"
+    )
+    x, y, width, height = state["regions"]["IMAGE_EDITOR UI"]
+    return x + width / 2, screen_y(state["window"][1], y + height), 20.0
+
+
+def screen_y(window_height: float, y: float) -> float:
+    """Turn Blender's y, which grows upwards, into the screen's: there is no window manager, the window sits at the bottom left."""
+    return 1700 - window_height + (window_height - y)
+
+
+def test_a_scene_is_sent_by_a_click_and_its_frames_come_into_the_image_editor(blender: Window) -> None:
+    blender.picture("1 panel")
+    middle, top, row = sidebar(blender)
+    blender.click(middle, top + 4.2 * row)
+    blender.wait_for(lambda now: now["sending"] or now["jobs"], "the click was taken")
+    blender.picture("2 sending")
+    blender.wait_for(lambda now: now["jobs"], "the job is on the farm")
+    blender.wait_for(lambda now: now["jobs"] and now["jobs"][0][2] >= 1, "a frame is there")
+    blender.picture("3 rendering")
+    state = blender.wait_for(lambda now: now["jobs"][0][1:] == ["done", 4], "all frames are there")
+    assert state["problem"] == "" and state["jobs"][0][0] == "shot"
+    assert state["images"]["shot (Cloud Farm)"][0] == "SEQUENCE"
+    state = blender.wait_for(lambda now: now["shown"] == ["shot (Cloud Farm)", 4], "the newest frame is shown")
+    blender.picture("4 done")
+    frames = sorted(path.name for path in (blender.work / "frames").iterdir())
+    assert frames == [f"shot_{number:04d}.png" for number in range(1, 5)]
+
+
+def test_no_tick_but_the_save_keeps_the_window_waiting(blender: Window) -> None:
+    state = blender.state()
+    assert state["ticks"] > 20
+    assert state["slowest ticks"][0] < _TICK_SECONDS, state["slowest ticks"]
