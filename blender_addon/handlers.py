@@ -21,6 +21,11 @@ def _after_load(*_arguments: object) -> None:
     SESSION.show_again()
 
 
+def tick() -> float:
+    """Let the session take its turn. A function and no method: Blender knows its timers again by what they are."""
+    return SESSION.tick()
+
+
 def _command(words: Sequence[str]) -> int:
     from .submit import command
 
@@ -34,13 +39,13 @@ def register() -> None:
     """Begin to listen; nothing is started before somebody wants something."""
     _COMMANDS.append(bpy.utils.register_cli_command("cloud_farm", _command))  # type: ignore[func-returns-value]
     bpy.app.handlers.load_post.append(_after_load)
-    bpy.app.timers.register(SESSION.tick, first_interval=_SOON_SECONDS, persistent=True)
+    bpy.app.timers.register(tick, first_interval=_SOON_SECONDS, persistent=True)
 
 
 def unregister() -> None:
     """Stop, and end the worker: jobs that were sent go on."""
     bpy.utils.unregister_cli_command(_COMMANDS.pop())
-    if bpy.app.timers.is_registered(SESSION.tick):
-        bpy.app.timers.unregister(SESSION.tick)
+    if bpy.app.timers.is_registered(tick):
+        bpy.app.timers.unregister(tick)
     bpy.app.handlers.load_post.remove(_after_load)
     SESSION.end()

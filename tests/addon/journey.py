@@ -17,6 +17,7 @@ import bpy
 
 import addon_utils  # isort: skip - Python finds it only once there is bpy
 
+_SEEN_TIMERS: list[Any] = []
 MODULE = "bl_ext.user_default.cloud_farm"
 # None of these may be loaded on our account.
 HEAVY = {
@@ -101,8 +102,17 @@ def traces() -> dict[str, Any]:
         "handlers": {name: len(value) for name, value in handlers.items() if isinstance(value, list)},
         "drawn into": drawn_into(),
         "threads": len(threading.enumerate()),
+        "timers": timers(),
         "modules": sorted(name for name in sys.modules if "cloud_farm" in name),
     }
+
+
+def timers() -> int:
+    """Return how many of our timers run, also those of an add-on that is gone by now."""
+    handlers = sys.modules.get(f"{MODULE}.handlers")
+    if handlers is not None and handlers.tick not in _SEEN_TIMERS:
+        _SEEN_TIMERS.append(handlers.tick)
+    return sum(bpy.app.timers.is_registered(tick) for tick in _SEEN_TIMERS)
 
 
 def backend_version() -> str:

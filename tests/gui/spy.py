@@ -23,16 +23,16 @@ def main() -> None:
     """Begin to watch."""
     bpy.context.preferences.view.show_splash = False
     bpy.context.preferences.view.ui_scale = 1.0
-    session = importlib.import_module(f"{MODULE}.session").SESSION
-    bpy.app.timers.unregister(session.tick)
-    bpy.app.timers.register(lambda: measured(session), persistent=True)
+    handlers = importlib.import_module(f"{MODULE}.handlers")
+    bpy.app.timers.unregister(handlers.tick)
+    bpy.app.timers.register(lambda: measured(handlers), persistent=True)
     bpy.app.timers.register(lay_out, first_interval=1.0)
 
 
-def measured(session: Any) -> float:
+def measured(handlers: Any) -> float:
     """Let the add-on take its turn, with a clock beside it."""
     began = time.perf_counter()
-    after = session.tick()
+    after = handlers.tick()
     _TICKS.append(time.perf_counter() - began)
     return float(after)
 

@@ -125,7 +125,7 @@ class Window:
             server.wait()
 
     def _inside(self, *words: str) -> list[str]:
-        return ["chroot", str(self._root), "/usr/bin/env", "-C", _WORK, *words]
+        return [program("chroot", package="coreutils"), str(self._root), "/usr/bin/env", "-C", _WORK, *words]
 
     # -- looking and touching --------------------------------------------------------------------------------------------
 
