@@ -8,6 +8,7 @@ from pathlib import Path
 
 import bpy
 
+_LONG_AGO = -1_000_000
 _NUMBER = re.compile(r"(\d+)(?=\D*$)")
 
 
@@ -30,22 +31,31 @@ class _Shown:
 
 
 _SHOWN: dict[str, _Shown] = {}
+_CHANGED: dict[str, str] = {}
+"""Jobs of which frames came that are not shown yet, and their titles."""
 
 
 def frame_landed(job: str, title: str, path: Path, frame: int) -> None:
-    """Take in a finished frame; editors that show the job show it."""
+    """Take note of a finished frame; `refresh` shows it."""
     shown = _SHOWN.get(job)
     if shown is None:
         shown = _SHOWN[job] = _Shown("", frame, frame, frame, path)
     shown.first, shown.last, shown.newest = min(shown.first, frame), max(shown.last, frame), frame
-    image = _image(shown, title)
-    image.reload()
-    for space in _editors():
-        if space.image == image:
-            _point(space, shown)
-        elif space.image is None:
-            space.image = image
-            _point(space, shown)
+    _CHANGED[job] = title
+
+
+def refresh() -> None:
+    """Have editors that show a job show what came, and empty ones too: once, however many frames that are."""
+    while _CHANGED:
+        job, title = _CHANGED.popitem()
+        shown = _SHOWN[job]
+        image = _image(shown, title)
+        image.reload()
+        for space in _editors():
+            if space.image is None:
+                space.image = image
+            if space.image == image:
+                _point(space, shown)
 
 
 def show(job: str, title: str) -> bool:
@@ -82,6 +92,7 @@ def has_frames(job: str) -> bool:
 def forget() -> None:
     """Forget all jobs; their images stay in the file."""
     _SHOWN.clear()
+    _CHANGED.clear()
 
 
 def _image(shown: _Shown, title: str) -> bpy.types.Image:
@@ -116,10 +127,12 @@ def _point(space: bpy.types.SpaceImageEditor, shown: _Shown) -> None:
     from .properties import state_of
 
     user = space.image_user
-    user.frame_start, user.frame_offset = shown.first, shown.first - 1
-    user.frame_duration = shown.last - shown.first + 1
     if state_of(bpy.context).follow_newest:
+        # A sequence of one frame that began long ago: whatever the scene's frame is, Blender computes the newest from it.
+        user.frame_start, user.frame_duration, user.frame_offset = _LONG_AGO, 1, shown.newest - 1
         user.use_auto_refresh = False
         user.frame_current = shown.newest
     else:
+        user.frame_start, user.frame_offset = shown.first, shown.first - 1
+        user.frame_duration = shown.last - shown.first + 1
         user.use_auto_refresh = True

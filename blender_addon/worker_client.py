@@ -18,7 +18,7 @@ from typing import Any
 import bpy
 
 from .cloud_farm.platform import never_wait, quiet_child_flags
-from .cloud_farm.worker import PROTOCOL
+from .cloud_farm.version import PROTOCOL
 
 Answer = Callable[[Mapping[str, Any]], None]
 _START = (

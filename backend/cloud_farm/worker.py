@@ -23,9 +23,8 @@ from typing import Any, BinaryIO
 
 from .errors import CloudFarmError
 from .events import CancelToken
-from .version import VERSION
+from .version import PROTOCOL, VERSION
 
-PROTOCOL = 1
 _LONGEST_LINE = 4 << 20
 _LARGEST_LOG = 1 << 20
 _LAST_WORDS_SECONDS = 3.0

@@ -172,6 +172,17 @@ def test_a_large_one_is_read_less_often_but_its_end_at_once() -> None:
     assert api.reads == 3
 
 
+def test_after_a_change_of_ours_nothing_is_taken_for_known() -> None:
+    api = Api()
+    api.size = 40_000
+    api.read("1")
+    api.read("2")
+    assert api.reads == 1
+    api.reader.forget()
+    api.read("2")
+    assert api.reads == 2
+
+
 def test_one_that_changed_after_the_list_was_made_is_read_once_for_that_list() -> None:
     api = Api()
     assert api.stored is not None

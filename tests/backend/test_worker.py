@@ -15,8 +15,7 @@ from typing import Any
 import cloud_farm
 import pytest
 from cloud_farm.snapshots import HOLD, SNAPSHOT
-from cloud_farm.version import VERSION
-from cloud_farm.worker import PROTOCOL
+from cloud_farm.version import PROTOCOL, VERSION
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from cloud_farm.worker import main; main(sys.argv[2])"
 

@@ -8,6 +8,7 @@ import ssl
 import urllib.request
 from pathlib import Path
 
+import pytest
 from cloud_farm.engines.argo import ArgoEngine
 from cloud_farm.engines.argo_manifest import workflow_template
 from cloud_farm.job import RenderJob
@@ -81,11 +82,12 @@ def test_a_status_that_argo_keeps_in_its_database_is_said_to_be_there(farmer: Fa
 
 
 def test_where_artists_may_submit_a_template_only_a_job_is_rendered_cancelled_and_filled_up(
-    farmer: Farmer, restored_argo: Cluster
+    farmer: Farmer, restored_argo: Cluster, request: pytest.FixtureRequest
 ) -> None:
     values = {"kubernetes.workflow_template": "cloud-farm"}
     template = workflow_template(farmer.farm.profile.with_values(values, origin="test"), "4.5")
     restored_argo.api.put(template)
+    request.addfinalizer(lambda: restored_argo.api.delete("WorkflowTemplate", template["metadata"]["name"]))
     job = farmer.job("1-6", chunk_size=2, seconds=1.5, profile=values).submit()
     [workflow] = restored_argo.api.find("Workflow", labels=f"cloud-farm/job={job.id}")
     assert "templates" not in workflow["spec"]

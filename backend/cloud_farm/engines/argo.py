@@ -206,13 +206,18 @@ class ArgoEngine:
         """List the job's Workflows that are not over."""
         return [head for head in self._heads(job_id) if not head.completed]
 
+    def _forget(self) -> None:
+        """Take nothing for known any more: we change a Workflow ourselves."""
+        self._listed.forget()
+        self._shards.forget()
+
     def _patch(self, heads: Iterable[WorkflowHead], **spec: Any) -> None:
         for head in heads:
-            self._listed.forget()
+            self._forget()
             self.cluster.patch_workflow(head.name, {"spec": spec})
 
     def _delete(self, head: WorkflowHead) -> None:
-        self._listed.forget()
+        self._forget()
         self.cluster.delete_workflow(head.name)
 
     def _judge(self, manifest: Manifest) -> None:
@@ -234,7 +239,7 @@ class ArgoEngine:
 
     def _create(self, manifest: Manifest) -> None:
         """Create a Workflow; a name that is taken by the very same one is fine: an earlier try made it, or somebody beside us."""
-        self._listed.forget()
+        self._forget()
         try:
             self._patiently(lambda: self.cluster.create_workflow(manifest))
         except EngineConflictError:

@@ -103,6 +103,10 @@ class ShardReader:
             )
         return seen.shard
 
+    def forget(self) -> None:
+        """Read every Workflow anew: we changed one ourselves."""
+        self._seen.clear()
+
     def _is_fresh(self, seen: _Seen, head: WorkflowHead) -> bool:
         if head.version in (seen.listed, seen.version):
             return True
