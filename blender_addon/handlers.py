@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import bpy
 from bpy.app.handlers import persistent
 
-from .session import SESSION, compile_ahead
+from .session import SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,6 @@ _COMMANDS: list[Any] = []  # Blender's handle on the command, to take it back wi
 
 def register() -> None:
     """Begin to listen; nothing is started before somebody wants something."""
-    compile_ahead()
     _COMMANDS.append(bpy.utils.register_cli_command("cloud_farm", _command))  # type: ignore[func-returns-value]
     bpy.app.handlers.load_post.append(_after_load)
     bpy.app.timers.register(tick, first_interval=_SOON_SECONDS, persistent=True)

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import bpy
 
 from . import render_presets
-from .cloud_farm import units
-from .cloud_farm.events import counted
 from .drawing import SEVERITIES, paragraph
 from .operators import active_job, may_reach, send_label
 from .outbox import CHECK
@@ -22,7 +20,6 @@ from .properties import settings_of, state_of
 from .session import SESSION
 
 if TYPE_CHECKING:
-    from .cloud_farm.job import Finding
     from .outbox import Sending
 
 _ICONS: dict[str, Any] = {
@@ -74,7 +71,7 @@ class _Send:
             if not count:
                 column.label(text="Write 1-50, 75, 100-200x5", icon="ERROR")
         _draw_buttons(layout, context)
-        _draw_findings(layout, list(map(_as_data, quick_findings(scene))), context)
+        _draw_findings(layout, [finding._asdict() for finding in quick_findings(scene)], context)
         if SESSION.outbox.sending is not None:
             _draw_sending(layout, SESSION.outbox.sending, context)
 
@@ -89,11 +86,6 @@ def _count(scene: bpy.types.Scene | None) -> int:
         return frame_count(scene)
     except FrameRangeError:
         return 0
-
-
-def _as_data(finding: Finding) -> dict[str, str]:
-    names = ("code", "severity", "message", "datablock", "fix")
-    return {name: str(getattr(finding, name)) for name in names}
 
 
 def _draw_buttons(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -140,11 +132,14 @@ def _draw_sending(layout: bpy.types.UILayout, sending: Sending, context: bpy.typ
 
 def result_lines(result: Mapping[str, Any], *, is_checked: bool) -> list[str]:
     """Return what a check or scouts found, in sentences."""
+    from .cloud_farm.events import counted
+    from .cloud_farm.units import size as size_text
+
     if not result:
         return []
     lines = [str(message) for message in result.get("messages", ())]
     if is_checked:
-        size, files = units.size(result["bytes"]), counted(result["files"], "file")
+        size, files = size_text(result["bytes"]), counted(result["files"], "file")
         work = f"{counted(result['frames'], 'frame')} in {counted(result['chunks'], 'chunk')}"
         lines += [f"{size} in {files}, less what the farm has.", f"{work}; they land in {result['landing']}."]
     guess = result.get("estimate")

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import bpy
 
-from .cloud_farm.job import MOVIE_FORMATS, Finding
 from .properties import settings_of
 
 _DONE, _NOT_DONE = {"FINISHED"}, {"CANCELLED"}
@@ -20,6 +19,19 @@ _COLLECTIONS = {
     "Image": "images", "Object": "objects", "Scene": "scenes", "Library": "libraries", "Sound": "sounds", "Movie Clip": "movieclips",
     "Font": "fonts", "Cache File": "cache_files", "Volume": "volumes", "Text": "texts", "Material": "materials",
 }  # fmt: skip
+_MOVIE_FORMATS = {"AVI_JPEG", "AVI_RAW", "FFMPEG"}
+
+
+class Finding(NamedTuple):
+    """As the worker's findings, which are too much to load at each start of Blender."""
+
+    code: str
+    severity: str
+    message: str
+    datablock: str
+    fix: str = ""
+
+
 FIXES: Mapping[str, tuple[str, str]] = {
     "no_camera": ("cloud_farm.use_camera", "Use Camera"),
     "movie_format": ("cloud_farm.use_images", "Use PNG Files"),
@@ -35,7 +47,7 @@ def quick_findings(scene: bpy.types.Scene) -> Iterator[Finding]:
     settings = settings_of(scene)
     if settings.camera is None and scene.camera is None and not any(marker.camera for marker in scene.timeline_markers):
         yield Finding("no_camera", "error", "The scene has no camera.", label, fix="Choose one.")
-    if scene.render.image_settings.file_format in MOVIE_FORMATS:
+    if scene.render.image_settings.file_format in _MOVIE_FORMATS:
         message = "The output is a movie; the farm renders images, and the movie is made of them afterwards."
         yield Finding("movie_format", "warning", message, label)
 

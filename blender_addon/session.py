@@ -5,28 +5,23 @@ Nothing here waits. Who draws reads; who acts calls a method; the rest comes by 
 
 from __future__ import annotations
 
-import importlib
-import sys
 import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import bpy
 
 from . import image_viewer
 from .farms import Farms
 from .outbox import Outbox
-
-if TYPE_CHECKING:
-    from .worker_client import WorkerClient
+from .worker_client import WorkerClient
 
 _PACKAGE = __package__ or ""
 _BUSY_SECONDS, _IDLE_SECONDS = 0.1, 1.0
 _REFRESH_SECONDS = 30.0
 _ACTIVE_STATES = ("queued", "rendering", "cancelling")
-_CLIENT_MODULES = ("cloud_farm.platform", "image_viewer", "scene_reader", "worker_client")
 _SHOWN_IN = {"PROPERTIES", "IMAGE_EDITOR", "STATUSBAR", "PREFERENCES"}
 
 
@@ -61,8 +56,6 @@ class Session:
     def client(self) -> WorkerClient:
         """The worker; it starts with the first request."""
         if self._client is None:
-            from .worker_client import WorkerClient
-
             self._client = WorkerClient(self.folder("logs") / "worker.log")
             self._client.ask("hello", self.farms.take_hello)
         return self._client
@@ -132,8 +125,6 @@ class Session:
             return _IDLE_SECONDS
 
     def _listen(self) -> float:
-        if self._wants_worker and _load_next():
-            return 0.0
         if not self._has_looked_back:
             self._has_looked_back = True
             self.outbox.look_back(self.folder("snapshots"))
@@ -150,10 +141,6 @@ class Session:
             self._mirror()
             _redraw()
         return _BUSY_SECONDS if self._client.busy else _IDLE_SECONDS
-
-    @property
-    def _wants_worker(self) -> bool:
-        return self._is_watched or self.farms.is_watched
 
     def _take_submitted(self, job: str, farm: str) -> None:
         """A scene is on its farm; there may be more that waits."""
@@ -230,29 +217,6 @@ class Session:
         for item, job in zip(state.jobs, self.jobs, strict=True):
             item.title, item.farm, item.state, item.owner = job["title"], job["farm"], job["state"], job["owner"]
             item.done, item.failed, item.total = job["frames_done"], job["frames_failed"], job["frames_total"]
-
-
-def compile_ahead() -> None:
-    """Have Python compile what is loaded later, where it never did: that takes longer than a turn may.
-
-    It happens once, when the extension is ticked for the first time; that takes far longer anyway.
-    """
-    import importlib.util
-    import py_compile
-
-    for name in _CLIENT_MODULES:
-        source = Path(__file__).parent.joinpath(*name.split(".")).with_suffix(".py")
-        if not Path(importlib.util.cache_from_source(str(source))).exists():
-            py_compile.compile(str(source), quiet=2)
-
-
-def _load_next() -> bool:
-    """Load the next module that the worker's client needs; False if all are there. Each takes long enough for a turn of its own."""
-    for name in _CLIENT_MODULES:
-        if f"{_PACKAGE}.{name}" not in sys.modules:
-            importlib.import_module(f".{name}", _PACKAGE)
-            return True
-    return False
 
 
 def _may_reach(farm: str) -> bool:

@@ -65,8 +65,9 @@ class Window:
         pictures: Where screenshots go.
     """
 
-    def __init__(self, root: Path, work: Path, pictures: Path) -> None:
+    def __init__(self, root: Path, work: Path, pictures: Path, *, version: str) -> None:
         self.work = work
+        self.version = version
         self._root = root
         self._pictures = pictures
         self._display = ""
@@ -186,7 +187,7 @@ def window(suite: str, work: Path, pictures: Path) -> Iterator[Window]:
         raise RuntimeError(f"somebody else uses the Blender of {suite} and does not finish")
     try:
         with mounted(root), _bound(work, root / "mnt" / "work"):
-            yield Window(root, work, pictures)
+            yield Window(root, work, pictures, version=SUITES[suite])
     finally:
         lock.release()
 
