@@ -24,6 +24,8 @@ def main() -> None:
     """Begin to watch."""
     bpy.context.preferences.view.show_splash = False
     bpy.context.preferences.view.ui_scale = 1.0
+    if Path("farm").exists():
+        bpy.context.preferences.addons[MODULE].preferences.farm = Path("farm").read_text()
     handlers = importlib.import_module(f"{MODULE}.handlers")
     bpy.app.timers.unregister(handlers.tick)
     bpy.app.timers.register(lambda: measured(handlers), persistent=True)

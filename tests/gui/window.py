@@ -76,14 +76,14 @@ class Window:
             "BLENDER_USER_RESOURCES": f"{_WORK}/profile", "CLOUD_FARM_HOME": f"{_WORK}/home",
         }  # fmt: skip
 
-    def run(self, *words: str) -> str:
+    def run(self, *words: str, seconds: float = _PATIENCE) -> str:
         """Run a program inside to its end; returns what it printed.
 
         Raises:
             RuntimeError: It failed.
         """
         done = subprocess.run(
-            self._inside(*words), env=self._environment, capture_output=True, text=True, check=False, timeout=_PATIENCE
+            self._inside(*words), env=self._environment, capture_output=True, text=True, check=False, timeout=seconds
         )
         if done.returncode:
             raise RuntimeError(f"{words}: {done.stdout[-2000:]} {done.stderr[-2000:]}")
