@@ -97,7 +97,9 @@ def test_the_command_line_libraries_stay_in_the_command_line(path: Path) -> None
 def test_the_add_on_needs_only_python_and_blender_and_has_no_threads(path: Path) -> None:
     for module, dots, line in imports(path):
         top = module.split(".")[0]
-        assert dots or top in sys.stdlib_module_names | BLENDERS_OWN | {"bpy_extras", "bl_operators", "bl_ui"}, f"line {line}: {module}"
+        assert dots or top in sys.stdlib_module_names | BLENDERS_OWN | {"bpy_extras", "bl_operators", "bl_ui"}, (
+            f"line {line}: {module}"
+        )
         assert dots or top not in WORKERS_OWN, f"line {line}: {module} is the worker's"
         assert dots or top != "subprocess" or path.name == "worker_client.py", f"line {line}: it alone owns a process"
         if dots and module.startswith("cloud_farm."):

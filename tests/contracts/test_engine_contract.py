@@ -72,6 +72,11 @@ def test_an_engine_that_is_fine_has_no_findings(farm: Farmer) -> None:
     assert farm.subject.engine().check() == ()
 
 
+def test_an_engine_that_is_fine_has_green_lights_only(farm: Farmer) -> None:
+    lights = list(farm.subject.engine().try_out())
+    assert lights and {light.level for light in lights} == {"green"}, lights
+
+
 def test_a_job_is_seen_through(farm: Farmer) -> None:
     job = farm.job("1-4", chunk_size=2).submit()
     assert job.status().known
