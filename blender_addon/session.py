@@ -49,6 +49,7 @@ class Session:
         self._watched_farm = "local"
         self._asked_at = -_REFRESH_SECONDS
         self._has_looked_back = False
+        self._newly_sent = ""
 
     # -- what others call ---------------------------------------------------------------------------------------------
 
@@ -144,7 +145,7 @@ class Session:
 
     def _take_submitted(self, job: str, farm: str) -> None:
         """A scene is on its farm; there may be more that waits."""
-        self._has_looked_back = False
+        self._has_looked_back, self._newly_sent = False, job
         self.refresh(farm)
         self.follow(job, farm)
 
@@ -209,11 +210,15 @@ class Session:
 
         state = state_of(bpy.context)
         chosen = state.jobs[state.active_job].name if 0 <= state.active_job < len(state.jobs) else ""
+        if self._newly_sent and self.job(self._newly_sent) is not None:
+            chosen, self._newly_sent = self._newly_sent, ""
         if [item.name for item in state.jobs] != [job["id"] for job in self.jobs]:
             state.jobs.clear()
             for job in self.jobs:
                 state.jobs.add().name = job["id"]
-            state.active_job = max(0, next((i for i, job in enumerate(self.jobs) if job["id"] == chosen), 0))
+        place = next((i for i, job in enumerate(self.jobs) if job["id"] == chosen), 0)
+        if state.active_job != place:
+            state.active_job = place
         for item, job in zip(state.jobs, self.jobs, strict=True):
             item.title, item.farm, item.state, item.owner = job["title"], job["farm"], job["state"], job["owner"]
             item.done, item.failed, item.total = job["frames_done"], job["frames_failed"], job["frames_total"]

@@ -80,6 +80,7 @@ def watch() -> float:
         "sending": None if sending is None else [sending.verb, sending.step, sending.error],
         "result": None if sending is None else sending.result is not None,
         "jobs": [[job["title"], job["state"], job["frames_done"]] for job in session.jobs],
+        "chosen": chosen(),
         "problem": session.problem,
         "images": {image.name: [image.source, image.filepath] for image in bpy.data.images},
         "shown": shown(window),
@@ -91,6 +92,12 @@ def watch() -> float:
     part.write_text(json.dumps(found))
     os.replace(part, _STATE)
     return 0.2
+
+
+def chosen() -> str:
+    """Return the job whose details are shown."""
+    state = bpy.context.window_manager.cloud_farm
+    return state.jobs[state.active_job].name if 0 <= state.active_job < len(state.jobs) else ""
 
 
 def shown(window: Any) -> list[Any]:

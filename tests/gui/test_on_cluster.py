@@ -125,7 +125,8 @@ def test_a_scene_is_sent_by_a_click_and_its_frames_come_into_the_image_editor(
         state = blender.wait_for(lambda now: now["newest"], "a frame came in", seconds=_SECONDS)
         blender.picture("3-rendering")
         (job,) = state["newest"]
-        state = blender.wait_for(lambda now: ["shot", "done", 4] in now["jobs"], "all are there", seconds=_SECONDS)
+        blender.wait_for(lambda now: now["chosen"] == job, "the new job's details are shown")
+        state = blender.wait_for(lambda now: now["jobs"][0] == ["shot", "done", 4], "all are there", seconds=_SECONDS)
         assert state["problem"] == "" and state["images"]["shot (Cloud Farm)"][0] == "SEQUENCE"
         blender.picture("4-done")
     check_frames(farm, cluster, job, blender.work / "frames")
