@@ -36,7 +36,7 @@ def frames_text(scene: bpy.types.Scene) -> str:
         FrameRangeError: What the artist typed makes no sense.
     """
     settings = settings_of(scene)
-    if settings.frames == "SCENE":
+    if settings.frames in ("SCENE", ""):  # empty: a newer add-on had a choice that we don't know
         return "scene"
     if settings.frames == "CURRENT":
         return str(scene.frame_current)
@@ -75,7 +75,7 @@ def read_job(scene: bpy.types.Scene, *, scene_file: Path, name: str) -> RenderJo
         scene=scene.name,
         cameras=(settings.camera.name,) if settings.camera is not None else (),
         frames=frames_text(scene),
-        device=settings.device,
+        device=settings.device or "auto",
         samples=settings.samples if settings.use_samples else None,
         percentage=settings.percentage if settings.use_percentage else None,
         chunk_size=settings.chunk_size or None,

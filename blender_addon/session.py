@@ -153,6 +153,8 @@ class Session:
         event = line.get("event")
         if event is None:
             self._followed.pop(job, None)
+            if line.get("error", {}).get("kind") == "WorkerDied":
+                self.follow(job, farm)  # the next worker goes on with it
             if "result" in line:
                 self._take_picture(job, line["result"])
             return

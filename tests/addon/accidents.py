@@ -1,0 +1,204 @@
+"""Runs in a Blender of its own: what may happen to an artist between the click and the last frame.
+
+python -I accidents.py ZIP FOLDER ; prints one JSON object, accident → what came of it
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+import addon_utils  # isort: skip - Python finds it only once there is bpy
+
+MODULE = "bl_ext.user_default.cloud_farm"
+_PATIENCE_SECONDS = 200.0
+
+
+def part(name: str) -> Any:
+    """Return a module of the add-on."""
+    return importlib.import_module(f"{MODULE}.{name}")
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    """Let the add-on's timer run, as a window would; another part of it may be in force each time."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not condition():
+        session = part("session").SESSION
+        session.tick()
+        assert time.monotonic() < deadline, f"{what}: {session.outbox.sending} {session.problem!r} {session.jobs}"
+        time.sleep(0.02)
+
+
+def make_scene(folder: Path, name: str, *, seconds: int = 0) -> Any:
+    """Save a small scene of three frames, slow if wanted."""
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    scene = bpy.context.scene
+    scene.camera = bpy.data.objects.new("Cam", bpy.data.cameras.new("Cam"))
+    scene.collection.objects.link(scene.camera)
+    scene.render.engine = "CYCLES"
+    scene.cycles.samples, scene.cycles.use_adaptive_sampling = (4000 * seconds) or 1, False
+    scene.render.resolution_x = scene.render.resolution_y = 32
+    scene.frame_start, scene.frame_end = 1, 3
+    scene.render.filepath = f"//{name}/f_####"
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / f"{name}.blend"))
+    return scene
+
+
+def send() -> str:
+    """Send the open scene; returns the job once it is on the farm."""
+    session = part("session").SESSION
+    before = {job["id"] for job in session.jobs}
+    bpy.ops.cloud_farm.send()
+    wait_for(lambda: session.outbox.sending is None and {job["id"] for job in session.jobs} - before, "it is sent")
+    (job,) = {job["id"] for job in session.jobs} - before
+    return str(job)
+
+
+def state_of(job: str) -> str:
+    """Return a job's state as the list has it."""
+    known = part("session").SESSION.job(job)
+    return str(known["state"]) if known else ""
+
+
+def frames(folder: Path, name: str) -> list[str]:
+    """Return what landed."""
+    return sorted(path.name for path in (folder / name).glob("*"))
+
+
+def worker_is_killed(folder: Path) -> Any:
+    """Kill the worker while a job renders."""
+    make_scene(folder, "killed", seconds=1)
+    job = send()
+    session = part("session").SESSION
+    os.kill(session.client._process.pid, signal.SIGKILL)
+    wait_for(lambda: state_of(job) == "done", "a new worker follows")
+    return [frames(folder, "killed"), session.problem]
+
+
+def worker_is_killed_while_it_sends(folder: Path) -> Any:
+    """Kill the worker while it packs; the artist tries again."""
+    make_scene(folder, "again")
+    session = part("session").SESSION
+    bpy.ops.cloud_farm.send()
+    wait_for(lambda: session.client.running and session.outbox.sending.step != "Saving a copy of the scene", "it packs")
+    os.kill(session.client._process.pid, signal.SIGKILL)
+    wait_for(lambda: session.outbox.sending.error, "it is told")
+    said, may = session.outbox.sending.error, session.outbox.sending.can_go_on
+    before = {job["id"] for job in session.jobs}
+    bpy.ops.cloud_farm.send_again()
+    wait_for(lambda: {job["id"] for job in session.jobs if job["state"] == "done"} - before, "it is sent and rendered")
+    return ["worker process ended" in said, may, frames(folder, "again")]
+
+
+def another_file_is_opened(folder: Path) -> Any:
+    """Open another file as soon as the scene was sent."""
+    make_scene(folder, "left", seconds=1)
+    job = send()
+    bpy.ops.wm.read_homefile(use_empty=True)
+    wait_for(lambda: state_of(job) == "done", "the job is followed")
+    part("session").SESSION.tick()
+    listed = [item.name for item in bpy.context.window_manager.cloud_farm.jobs]
+    shown = [image.name for image in bpy.data.images if image.name.startswith("left")]
+    return [frames(folder, "left"), job in listed, shown]
+
+
+def scene_is_deleted(folder: Path) -> Any:
+    """Delete the scene while it renders."""
+    scene = make_scene(folder, "deleted", seconds=1)
+    bpy.data.scenes.new("Other")
+    job = send()
+    bpy.data.scenes.remove(scene)
+    wait_for(lambda: state_of(job) == "done", "it is rendered all the same")
+    return frames(folder, "deleted")
+
+
+def file_is_moved(folder: Path) -> Any:
+    """Move the file away while it renders: frames land where it was."""
+    make_scene(folder, "moved", seconds=1)
+    job = send()
+    (folder / "moved.blend").rename(folder / "elsewhere.blend")
+    wait_for(lambda: state_of(job) == "done", "it is rendered all the same")
+    return frames(folder, "moved")
+
+
+def add_on_is_disabled(folder: Path) -> Any:
+    """Disable the add-on while a job renders, and enable it again."""
+    make_scene(folder, "disabled", seconds=1)
+    job = send()
+    addon_utils.disable(MODULE, default_set=True)
+    addon_utils.enable(MODULE, default_set=True)
+    part("session").SESSION.watch("local")
+    wait_for(lambda: state_of(job) == "done", "it is found again")
+    return frames(folder, "disabled")
+
+
+def saved_by_a_newer_add_on(folder: Path) -> Any:
+    """Open what a newer add-on wrote: values and choices that this one does not have."""
+    scene = make_scene(folder, "newer")
+    stored = scene.cloud_farm
+    stored["frames"], stored["device"], stored["holography"] = 99, 99, {"depth": 3}
+    bpy.ops.wm.save_mainfile()
+    bpy.ops.wm.open_mainfile(filepath=str(folder / "newer.blend"))
+    job = send()
+    wait_for(lambda: state_of(job) == "done", "it is rendered")
+    return frames(folder, "newer")
+
+
+def output_path_is_invalid(folder: Path) -> Any:
+    """Have frames land where no folder can be."""
+    scene = make_scene(folder, "invalid")
+    (folder / "a file").write_text("")
+    scene.render.filepath = "//a file/f_####"
+    bpy.ops.cloud_farm.send()
+    session = part("session").SESSION
+    wait_for(lambda: session.outbox.sending.error, "it is refused")
+    said, may = session.outbox.sending.error, session.outbox.sending.can_go_on
+    bpy.ops.cloud_farm.dismiss()
+    return [said, may, len(list(session.folder("snapshots").iterdir()))]
+
+
+def farm_asks_for_online_access(_folder: Path) -> Any:
+    """Choose a farm over the network while Blender may not go online."""
+    bpy.context.preferences.addons[MODULE].preferences.farm = "studio"
+    try:
+        bpy.ops.cloud_farm.send()
+    except RuntimeError as error:
+        return str(error)
+    finally:
+        bpy.context.preferences.addons[MODULE].preferences.farm = "local"
+    return ""
+
+
+ACCIDENTS = (
+    worker_is_killed, worker_is_killed_while_it_sends, another_file_is_opened, scene_is_deleted, file_is_moved, add_on_is_disabled,
+    saved_by_a_newer_add_on, output_path_is_invalid, farm_asks_for_online_access,
+)  # fmt: skip
+
+
+def main(zip_file: str, folder: Path) -> dict[str, Any]:
+    """Let everything happen, one after the other."""
+    bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
+    return {accident.__name__: accident(folder) for accident in ACCIDENTS}
+
+
+if __name__ == "__main__":
+    code = 1
+    try:
+        sys.stdout.write("\n" + json.dumps(main(sys.argv[1], Path(sys.argv[2]))))
+        code = 0
+    except BaseException:  # noqa: BLE001 - whatever it is, it is printed
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

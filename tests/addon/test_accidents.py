@@ -1,0 +1,47 @@
+"""What may happen to an artist between the click and the last frame: nothing is lost, nothing is printed, and it is said in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import run_in_blender
+
+pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
+FRAMES = ["f_0001.png", "f_0002.png", "f_0003.png"]
+
+
+@pytest.fixture(scope="module")
+def seen(extension: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What came of each accident."""
+    folder = tmp_path_factory.mktemp("accidents")
+    return run_in_blender("accidents.py", extension, folder, expected=("matches no enum in 'CloudFarmSceneSettings'",))
+
+
+def test_a_killed_worker_is_started_again_and_goes_on(seen: dict[str, Any]) -> None:
+    assert seen["worker_is_killed"] == [FRAMES, ""]
+    assert seen["worker_is_killed_while_it_sends"] == [True, True, FRAMES]
+
+
+def test_another_file_may_be_opened_at_once(seen: dict[str, Any]) -> None:
+    landed, is_listed, shown = seen["another_file_is_opened"]
+    assert (landed, is_listed, shown) == (FRAMES, True, ["left (Cloud Farm)"])
+
+
+@pytest.mark.parametrize(
+    "accident", ["scene_is_deleted", "file_is_moved", "add_on_is_disabled", "saved_by_a_newer_add_on"]
+)
+def test_the_job_goes_on(seen: dict[str, Any], accident: str) -> None:
+    assert seen[accident] == FRAMES
+
+
+def test_a_folder_that_can_not_be_is_told_before_anything_is_sent(seen: dict[str, Any]) -> None:
+    said, may_go_on, snapshots = seen["output_path_is_invalid"]
+    assert "a file" in said
+    assert (may_go_on, snapshots) == (False, 0)
+
+
+def test_a_farm_over_the_network_says_how_to_allow_it(seen: dict[str, Any]) -> None:
+    assert "Allow Online Access in Preferences, System, Network" in seen["farm_asks_for_online_access"]
