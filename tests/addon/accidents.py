@@ -164,7 +164,8 @@ def output_path_is_invalid(folder: Path) -> Any:
     wait_for(lambda: session.outbox.sending.error, "it is refused")
     said, may = session.outbox.sending.error, session.outbox.sending.can_go_on
     bpy.ops.cloud_farm.dismiss()
-    return [said, may, len(list(session.folder("snapshots").iterdir()))]
+    wait_for(lambda: not any(session.folder("snapshots").iterdir()), "what was refused is removed")
+    return [said, may]
 
 
 def farm_asks_for_online_access(_folder: Path) -> Any:
