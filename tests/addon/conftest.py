@@ -19,7 +19,7 @@ NEXT_VERSION = "99.0.0"
 
 
 BLENDERS_OWN_WORDS = ("STATUS ", "Info: Saved ", "Info: Total files ", "Info: Preferences saved")
-_WRITING = ("Writing userprefs", "Writing user preferences")
+_WRITING = ("Writing userprefs", "Writing user preferences", "Read blend:")
 _SECONDS = 500.0
 
 
