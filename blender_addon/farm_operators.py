@@ -13,6 +13,7 @@ import bpy
 
 from .cloud_farm.presets import PRESETS
 from .preferences import LOCAL, chosen_farm, set_farm
+from .registering import of_classes
 from .session import SESSION
 
 _DONE, _NOT_DONE = {"FINISHED"}, {"CANCELLED"}
@@ -349,14 +350,4 @@ _CLASSES = (
     CLOUDFARM_OT_remove_farm,
 )  # fmt: skip
 
-
-def register() -> None:
-    """Register the operators."""
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Remove them."""
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = of_classes(_CLASSES)

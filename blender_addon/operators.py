@@ -11,6 +11,7 @@ from . import image_viewer
 from .outbox import CHECK, SCOUT, SEND
 from .preferences import LOCAL, chosen_farm
 from .properties import state_of
+from .registering import of_classes
 from .session import SESSION
 
 _DONE, _NOT_DONE = {"FINISHED"}, {"CANCELLED"}
@@ -334,14 +335,4 @@ _CLASSES = (
     CLOUDFARM_OT_open_folder, CLOUDFARM_OT_logs, CLOUDFARM_OT_open_log,
 )  # fmt: skip
 
-
-def register() -> None:
-    """Register the operators."""
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Remove them."""
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = of_classes(_CLASSES)

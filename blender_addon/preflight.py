@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import bpy
 
 from .properties import settings_of
+from .registering import of_classes
 
 _DONE, _NOT_DONE = {"FINISHED"}, {"CANCELLED"}
 _LABEL = re.compile(r"(?P<kind>[A-Za-z ]+) '(?P<name>.*)'")
@@ -139,14 +140,4 @@ class CLOUDFARM_OT_show_datablock(bpy.types.Operator):
 
 _CLASSES = (CLOUDFARM_OT_use_camera, CLOUDFARM_OT_use_images, CLOUDFARM_OT_show_datablock)
 
-
-def register() -> None:
-    """Register the operators."""
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Remove them."""
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = of_classes(_CLASSES)

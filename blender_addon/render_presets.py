@@ -8,6 +8,8 @@ import bpy
 from bl_operators.presets import AddPresetBase
 from bl_ui.utils import PresetPanel
 
+from .registering import of_classes
+
 _FOLDER = "cloud_farm"
 _VALUES = ("frames", "custom_frames", "device", "use_samples", "samples", "use_percentage", "percentage", "chunk_size")
 
@@ -39,14 +41,4 @@ def draw_header(layout: Any) -> None:
 
 _CLASSES = (CLOUDFARM_OT_preset_add, CLOUDFARM_PT_presets)
 
-
-def register() -> None:
-    """Register menu and operator."""
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Remove them; the files stay."""
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = of_classes(_CLASSES)

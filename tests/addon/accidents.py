@@ -6,12 +6,10 @@ python -I accidents.py ZIP FOLDER ; prints one JSON object, accident → what ca
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -193,13 +191,5 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    code = 1
-    try:
-        sys.stdout.write("\n" + json.dumps(main(sys.argv[1], Path(sys.argv[2]))))
-        code = 0
-    except BaseException:  # noqa: BLE001 - whatever it is, it is printed
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    sys.path.insert(0, str(Path(__file__).parent))
+    importlib.import_module("answering").answer(lambda: main(sys.argv[1], Path(sys.argv[2])))

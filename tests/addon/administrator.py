@@ -6,11 +6,9 @@ python -I administrator.py ZIP FOLDER ; prints one JSON object
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,13 +98,5 @@ def fields_of(values: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    code = 1
-    try:
-        sys.stdout.write("\n" + json.dumps(main(sys.argv[1], Path(sys.argv[2]))))
-        code = 0
-    except BaseException:  # noqa: BLE001 - whatever it is, it is printed
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    sys.path.insert(0, str(Path(__file__).parent))
+    importlib.import_module("answering").answer(lambda: main(sys.argv[1], Path(sys.argv[2])))

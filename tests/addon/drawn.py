@@ -6,10 +6,7 @@ python -I drawn.py ZIP FOLDER ; prints one JSON object, state → what was drawn
 from __future__ import annotations
 
 import importlib
-import json
-import os
 import sys
-import traceback
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -190,13 +187,5 @@ def described_properties(scene: Any) -> list[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    code = 1
-    try:
-        sys.stdout.write("\n" + json.dumps(main(sys.argv[1])))
-        code = 0
-    except BaseException:  # noqa: BLE001 - whatever it is, it is printed
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)  # without Blender's own clean-up, which has much to say after an exception
+    sys.path.insert(0, str(Path(__file__).parent))
+    importlib.import_module("answering").answer(lambda: main(sys.argv[1]))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ..addon.conftest import extension as extension
+from .window import Window, window
 
+_HERE = Path(__file__).parent
 PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
 
 
@@ -17,3 +22,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "suite" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.gui)
             item.add_marker(pytest.mark.timeout(1800))
+
+
+@contextlib.contextmanager
+def prepared(suite: str, extension: Path, work: Path, pictures: Path) -> Iterator[Window]:
+    """A Blender with the extension installed, and a scene beside it: shot.blend."""
+    pictures.mkdir(parents=True, exist_ok=True)
+    for path in (extension, _HERE / "spy.py", _HERE / "scene.py"):
+        shutil.copy(path, work)
+    zip_file = f"/mnt/work/{extension.name}"
+    with window(suite, work, pictures) as made:
+        made.run("blender", "--command", "extension", "install-file", "-r", "user_default", "-e", zip_file)
+        made.run("blender", "-b", "--factory-startup", "--python", "scene.py", "--", "/mnt/work/shot.blend")
+        yield made

@@ -17,11 +17,10 @@ from cloud_farm.stores import open_store
 
 from ..cluster.farm import Cluster
 from ..contracts.argo_farm import ArgoFarm
-from .conftest import PICTURES
+from .conftest import PICTURES, prepared
 from .test_window import sidebar
-from .window import SUITES, Window, window
+from .window import SUITES, Window
 
-_HERE = Path(__file__).parent
 _SUITE = "trixie"  # its Blender is the one of the cluster's image
 _SECONDS = 600.0
 
@@ -39,23 +38,9 @@ def farm(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> ArgoFarm
 @pytest.fixture(scope="module")
 def blender(suite: str, farm: ArgoFarm, extension: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Window]:
     """A Blender with the extension, a scene, and the farm's profile as an admin hands it on: 'studio'."""
-    work, pictures = tmp_path_factory.mktemp("work"), PICTURES / "cluster"
-    pictures.mkdir(parents=True, exist_ok=True)
-    for path in (extension, _HERE / "spy.py", _HERE / "scene.py"):
-        shutil.copy(path, work)
+    work = tmp_path_factory.mktemp("work")
     write_profile(farm, work)
-    with window(suite, work, pictures) as made:
-        made.run(
-            "blender",
-            "--command",
-            "extension",
-            "install-file",
-            "-r",
-            "user_default",
-            "-e",
-            f"/mnt/work/{extension.name}",
-        )
-        made.run("blender", "-b", "--factory-startup", "--python", "scene.py", "--", "/mnt/work/shot.blend")
+    with prepared(suite, extension, work, PICTURES / "cluster") as made:
         yield made
 
 

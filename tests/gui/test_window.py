@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .conftest import PICTURES
-from .window import SUITES, Window, window
-
-_HERE = Path(__file__).parent
+from .conftest import PICTURES, prepared
+from .window import SUITES, Window
 
 
 @pytest.fixture(scope="module", params=SUITES)
@@ -25,23 +22,8 @@ def suite(request: pytest.FixtureRequest) -> str:
 def blender(suite: str, extension: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Window]:
     """A window with the extension installed and a saved scene open."""
     work, pictures = tmp_path_factory.mktemp("work"), PICTURES / SUITES[suite]
-    pictures.mkdir(parents=True, exist_ok=True)
-    for path in (extension, _HERE / "spy.py", _HERE / "scene.py"):
-        shutil.copy(path, work)
-    with window(suite, work, pictures) as made:
-        made.run(
-            "blender",
-            "--command",
-            "extension",
-            "install-file",
-            "-r",
-            "user_default",
-            "-e",
-            f"/mnt/work/{extension.name}",
-        )
-        made.run("blender", "-b", "--factory-startup", "--python", "scene.py", "--", "/mnt/work/shot.blend")
-        with made.open("shot.blend", "--python", "spy.py"):
-            yield made
+    with prepared(suite, extension, work, pictures) as made, made.open("shot.blend", "--python", "spy.py"):
+        yield made
 
 
 def sidebar(blender: Window) -> tuple[float, float, float]:
