@@ -11,6 +11,7 @@ import pytest
 import yaml
 from cloud_farm.cli import run
 from cloud_farm.layout import asset
+from cloud_farm.lights import try_out
 from cloud_farm.stores import StoreDescription
 
 from ..rigs.fault_proxy import FaultProxy
@@ -71,6 +72,15 @@ def server_of_some(tmp_path_factory: pytest.TempPathFactory) -> Any:
     )
     with FileBrowserServer(tmp_path_factory.mktemp("volume"), users=users) as running:
         yield running
+
+
+def test_the_light_of_a_volume_says_what_answers_how_fast_and_how_much_is_free(door: Door) -> None:
+    light = next(try_out(replace(door.profile, engine="local")))
+    assert (light.name, light.level) in (("volume", "green"), ("volume", "yellow")), light
+    if light.level == "green":
+        assert "FileBrowser 2." in light.message and " ms " in light.message and " free" in light.message
+    wrong = next(try_out(door.as_user(User("nobody", "wrong-password")).profile))
+    assert wrong.level == "red" and "password" in wrong.message
 
 
 @pytest.mark.parametrize("right", sorted(BOT_PERMISSIONS))
