@@ -16,6 +16,7 @@ import bpy
 
 MODULE = "bl_ext.user_default.cloud_farm"
 _STATE = Path("state.json")
+_SEEN: dict[str, float] = {}
 _TICKS: list[tuple[float, float, int]] = []
 """Of each turn of the add-on: seconds of the main thread's own work, seconds on the clock, number."""
 
@@ -65,6 +66,7 @@ def turn_page() -> None:
 def watch() -> float:
     """Write down what is so."""
     session = importlib.import_module(f"{MODULE}.session").SESSION
+    note_frames()
     window = bpy.context.window_manager.windows[0]
     sending = session.outbox.sending
     found = {
@@ -81,6 +83,7 @@ def watch() -> float:
         "result": None if sending is None else sending.result is not None,
         "jobs": [[job["title"], job["state"], job["frames_done"]] for job in session.jobs],
         "chosen": chosen(),
+        "seen at": _SEEN,
         "problem": session.problem,
         "images": {image.name: [image.source, image.filepath] for image in bpy.data.images},
         "shown": shown(window),
@@ -92,6 +95,12 @@ def watch() -> float:
     part.write_text(json.dumps(found))
     os.replace(part, _STATE)
     return 0.2
+
+
+def note_frames() -> None:
+    """Note when each frame became the newest that the Image Editor shows."""
+    for job, item in importlib.import_module(f"{MODULE}.image_viewer")._SHOWN.items():
+        _SEEN.setdefault(f"{job} {item.newest}", time.time())
 
 
 def chosen() -> str:
