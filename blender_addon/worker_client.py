@@ -54,6 +54,7 @@ class WorkerClient:
         self.on_start: Callable[[], None] | None = None
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
+        self._command: list[str] = []
         self._greeted = False
         self._received = b""
         self._unsent = b""
@@ -99,6 +100,9 @@ class WorkerClient:
         if self._process is None:
             if not self.busy or self._clock() < self._not_before:
                 return False
+            if not self._command:
+                self._command = self._make_command()  # looks at the disk: a turn of its own
+                return False
             self._start()
         if self._is_dead():
             return True
@@ -120,22 +124,18 @@ class WorkerClient:
             process.kill()
             process.wait()
 
-    def _start(self) -> None:
+    def _make_command(self) -> list[str]:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        command = [
-            sys.executable,
-            *getattr(bpy.app, "python_args", ()),
-            "-c",
-            _START,
-            json.dumps(worker_path()),
-            str(self.log),
-        ]
+        arguments = [*getattr(bpy.app, "python_args", ()), "-c", _START, json.dumps(worker_path()), str(self.log)]
+        return [sys.executable, *arguments]
+
+    def _start(self) -> None:
         environment = dict(os.environ)
         if bpy.app.binary_path and "CLOUD_FARM_BLENDER" not in environment:
             environment["CLOUD_FARM_BLENDER"] = bpy.app.binary_path
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                command,
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
