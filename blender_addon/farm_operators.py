@@ -148,8 +148,7 @@ class _FarmFields:
             setattr(self, field, str(values.get(key) or ""))
         self.kind = values.get("preset") or _NO_PRESET
         self.models = ", ".join(values.get("gpu.models") or ())
-        images = {version: _reference(image) for version, image in (values.get("images") or {}).items()}
-        self.images = ", ".join(f"{version}={image}" for version, image in images.items())
+        self.images = images_text(values)
         self.parallelism = int(values.get("limits.parallelism") or 0)
 
     def take_secrets(self) -> dict[str, str]:
@@ -174,6 +173,12 @@ class _FarmFields:
             column = layout.column(align=True)
             for field in fields:
                 column.prop(self, field)
+
+
+def images_text(values: Mapping[str, Any]) -> str:
+    """Return a profile's images as the dialog shows them."""
+    images = {version: _reference(image) for version, image in (values.get("images") or {}).items()}
+    return ", ".join(f"{version}={image}" for version, image in images.items())
 
 
 def _reference(image: Any) -> str:
@@ -253,6 +258,8 @@ class CLOUDFARM_OT_edit_farm(_FarmFields, bpy.types.Operator):
         except ValueError as error:
             self.report({"ERROR"}, str(error))
             return _NOT_DONE
+        if self.images == images_text(known):
+            values["images"] = known.get("images") or None  # they may say more than a dialog shows
         # What a studio's file or a preset says stays theirs: only what differs is written into the user's own.
         changed = {key: value for key, value in values.items() if value != (known.get(key) or None)}
         SESSION.farms.save(farm, changed, self.take_secrets())

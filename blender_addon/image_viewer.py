@@ -5,29 +5,30 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bpy
 
 _LONG_AGO = -1_000_000
+_JOB = "cloud_farm_job"
 _NUMBER = re.compile(r"(\d+)(?=\D*$)")
 
 
 @dataclass
 class _Shown:
-    """A job's frames that are here.
+    """A job's frames that are here: of several cameras those of the one whose frame came first.
 
     Attributes:
-        image: Name of Blender's image; the image itself may be gone with the file.
         first, last: Frames.
         newest: The frame that came last.
-        path: Of one of them.
+        path: Of the one that came last.
     """
 
-    image: str
     first: int
     last: int
     newest: int
     path: Path
+    camera: str | None = None
 
 
 _SHOWN: dict[str, _Shown] = {}
@@ -35,11 +36,14 @@ _CHANGED: dict[str, str] = {}
 """Jobs of which frames came that are not shown yet, and their titles."""
 
 
-def frame_landed(job: str, title: str, path: Path, frame: int) -> None:
+def frame_landed(job: str, title: str, path: Path, frame: int, camera: str | None) -> None:
     """Take note of a finished frame; `refresh` shows it."""
     shown = _SHOWN.get(job)
     if shown is None:
-        shown = _SHOWN[job] = _Shown("", frame, frame, frame, path)
+        shown = _SHOWN[job] = _Shown(frame, frame, frame, path, camera)
+    if shown.camera != camera:
+        return
+    shown.path = path
     shown.first, shown.last, shown.newest = min(shown.first, frame), max(shown.last, frame), frame
     _CHANGED[job] = title
 
@@ -49,7 +53,10 @@ def refresh() -> None:
     while _CHANGED:
         job, title = _CHANGED.popitem()
         shown = _SHOWN[job]
-        image = _image(shown, title)
+        try:
+            image = _image(job, shown, title)
+        except RuntimeError:
+            continue  # the frame was moved away meanwhile; the next one is shown
         image.reload()
         for space in _editors():
             if space.image is None:
@@ -63,7 +70,7 @@ def show(job: str, title: str) -> bool:
     shown, editors = _SHOWN.get(job), _editors()
     if shown is None or not editors:
         return False
-    image = _image(shown, title)
+    image = _image(job, shown, title)
     for space in editors:
         space.image = image
         _point(space, shown)
@@ -80,7 +87,7 @@ def open_image(image: bpy.types.Image) -> bool:
 
 def frames_known(job: str, title: str, path: Path, *, first: int, last: int, newest: int) -> bool:
     """Take in the frames of a job that landed before this Blender started, and show them; False without an Image Editor."""
-    _SHOWN[job] = _Shown("", first, last, newest, path)
+    _SHOWN[job] = _Shown(first, last, newest, path)
     return show(job, title)
 
 
@@ -95,16 +102,34 @@ def forget() -> None:
     _CHANGED.clear()
 
 
-def _image(shown: _Shown, title: str) -> bpy.types.Image:
-    """Return the job's image; another file may have been opened since, which has none."""
-    image = bpy.data.images.get(shown.image) if shown.image else None
+def _image(job: str, shown: _Shown, title: str) -> bpy.types.Image:
+    """Return the job's image; another file may have been opened since, which has none.
+
+    Raises:
+        RuntimeError: Its frames are not there any more.
+    """
+    image = _found(job)
     if image is None:
         image = bpy.data.images.load(str(shown.path), check_existing=False)
         image.name = f"{title} (Cloud Farm)"
-        shown.image = image.name
+        image[_JOB] = job  # names change, and other jobs have the same title
         if _NUMBER.search(shown.path.stem):
             image.source = "SEQUENCE"
     return image
+
+
+def _found(job: str) -> bpy.types.Image | None:
+    images: list[Any] = list(bpy.data.images)
+    return next((image for image in images if image.get(_JOB) == job), None)
+
+
+def refresh_all() -> None:
+    """Have every job's editors follow the newest frame, or not any more."""
+    for job in _SHOWN:
+        image = _found(job)
+        for space in _editors() if image is not None else ():
+            if space.image == image:
+                _point(space, _SHOWN[job])
 
 
 def _windows() -> list[bpy.types.Window]:

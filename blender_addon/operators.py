@@ -61,7 +61,7 @@ class _Begin(bpy.types.Operator):
         scene, farm = context.scene, chosen_farm(context)
         assert scene is not None
         try:
-            snapshot = take_snapshot(scene, farm=farm, below=SESSION.folder(_SNAPSHOTS))
+            snapshot = take_snapshot(scene, farm=farm, below=SESSION.folder(_SNAPSHOTS), hold=self.verb != SEND)
         except (CloudFarmError, RuntimeError, OSError) as error:
             self.report({"ERROR"}, str(error))
             return _NOT_DONE
@@ -121,6 +121,11 @@ class CLOUDFARM_OT_send_again(bpy.types.Operator):
     bl_idname = "cloud_farm.send_again"
     bl_label = "Try Again"
 
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        sending = SESSION.outbox.sending
+        return sending is not None and (sending.farm == LOCAL or bool(bpy.app.online_access))
+
     def execute(self, _context: bpy.types.Context) -> Any:
         SESSION.outbox.send_again()
         return _DONE
@@ -142,23 +147,56 @@ class CLOUDFARM_OT_refresh(bpy.types.Operator):
 
 
 class _OnJob(bpy.types.Operator):
-    """Something that is done with the active job; `verb` is the worker's word for it."""
+    """Something that is done with a job; `verb` is the worker's word for it.
+
+    The job is the one that was active when the button was pressed: the list may change while a question is asked.
+    """
 
     bl_idname = "cloud_farm.on_job"
     bl_label = "On Job"
     verb: ClassVar[str] = ""
     states: ClassVar[tuple[str, ...]] = ()
 
+    job: bpy.props.StringProperty(options={"HIDDEN", "SKIP_SAVE"})
+
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         job = active_job(context)
+        if job is not None and job["farm"] != LOCAL and not bpy.app.online_access:
+            cls.poll_message_set("Allow Online Access in Preferences, System, Network")
+            return False
         return job is not None and (not cls.states or job["state"] in cls.states)
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
+        self.job = (active_job(context) or {"id": ""})["id"]
+        return self.begin(context, event)
+
+    def begin(self, context: bpy.types.Context, _event: bpy.types.Event) -> Any:
+        """Do it at once; those that ask first do so here."""
+        return self.execute(context)
+
+    def wanted(self, context: bpy.types.Context) -> dict[str, Any]:
+        """Return the job that is meant."""
+        job = SESSION.job(self.job) if self.job else active_job(context)
+        if job is None:
+            raise RuntimeError("The job is not listed any more")
+        return job
+
     def execute(self, context: bpy.types.Context) -> Any:
-        job = active_job(context)
-        assert job is not None
+        job = self.wanted(context)
         SESSION.control(self.verb, job["id"], job["farm"])
         return _DONE
+
+
+class _AskedFirst(_OnJob):
+    """Something that can't be taken back."""
+
+    bl_idname = "cloud_farm.asked_first"
+
+    def begin(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
+        """Ask first."""
+        assert context.window_manager is not None
+        return context.window_manager.invoke_confirm(self, event)
 
 
 class CLOUDFARM_OT_pause(_OnJob):
@@ -179,17 +217,13 @@ class CLOUDFARM_OT_resume(_OnJob):
     states = ("paused",)
 
 
-class CLOUDFARM_OT_cancel(_OnJob):
+class CLOUDFARM_OT_cancel(_AskedFirst):
     """Stop the job now; finished frames stay, and Retry renders the rest"""
 
     bl_idname = "cloud_farm.cancel"
     bl_label = "Cancel Job"
     verb = "cancel"
     states = ("queued", "rendering", "paused", "not on volume")
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
-        assert context.window_manager is not None
-        return context.window_manager.invoke_confirm(self, event)
 
 
 class CLOUDFARM_OT_retry(_OnJob):
@@ -212,7 +246,8 @@ class CLOUDFARM_OT_render_again(_OnJob):
         name="Frames", description="Frames and ranges with commas between them: 7, 20-24", options={"SKIP_SAVE"}
     )
 
-    def invoke(self, context: bpy.types.Context, _event: Any) -> Any:
+    def begin(self, context: bpy.types.Context, _event: bpy.types.Event) -> Any:
+        """Ask which frames."""
         assert context.window_manager is not None
         return context.window_manager.invoke_props_dialog(self)
 
@@ -220,8 +255,7 @@ class CLOUDFARM_OT_render_again(_OnJob):
         from .cloud_farm.errors import FrameRangeError
         from .cloud_farm.frames import FrameRange
 
-        job = active_job(context)
-        assert job is not None
+        job = self.wanted(context)
         try:
             FrameRange.parse(self.frames)
         except FrameRangeError as error:
@@ -238,24 +272,20 @@ class CLOUDFARM_OT_copy_command(_OnJob):
     bl_label = "Copy Command Line"
 
     def execute(self, context: bpy.types.Context) -> Any:
-        job = active_job(context)
-        assert job is not None and context.window_manager is not None
+        job = self.wanted(context)
+        assert context.window_manager is not None
         farm = "" if job["farm"] == LOCAL else f" --farm {job['farm']}"
         context.window_manager.clipboard = f"cloud-farm follow {job['id']}{farm}"
         return _DONE
 
 
-class CLOUDFARM_OT_delete(_OnJob):
+class CLOUDFARM_OT_delete(_AskedFirst):
     """Remove the job from the farm; frames that came here stay"""
 
     bl_idname = "cloud_farm.delete"
     bl_label = "Delete Job"
     verb = "delete"
     states = ("failed", "cancelled", "done", "paused", "uploading", "unreadable", "not on volume")
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
-        assert context.window_manager is not None
-        return context.window_manager.invoke_confirm(self, event)
 
 
 class CLOUDFARM_OT_view(_OnJob):
@@ -270,8 +300,7 @@ class CLOUDFARM_OT_view(_OnJob):
         return job is not None and job["frames_done"] > 0
 
     def execute(self, context: bpy.types.Context) -> Any:
-        job = active_job(context)
-        assert job is not None
+        job = self.wanted(context)
         if not image_viewer.has_frames(job["id"]):
             SESSION.ask_for_frames(job["id"], job["farm"])
             return _DONE
@@ -293,8 +322,7 @@ class CLOUDFARM_OT_open_folder(_OnJob):
         return job is not None and Path(SESSION.pictures.get(job["id"], {}).get("landing", "")).is_dir()
 
     def execute(self, context: bpy.types.Context) -> Any:
-        job = active_job(context)
-        assert job is not None
+        job = self.wanted(context)
         bpy.ops.wm.path_open(filepath=str(SESSION.pictures[job["id"]]["landing"]))
         return _DONE
 
@@ -306,8 +334,7 @@ class CLOUDFARM_OT_logs(_OnJob):
     bl_label = "Show Logs"
 
     def execute(self, context: bpy.types.Context) -> Any:
-        job = active_job(context)
-        assert job is not None
+        job = self.wanted(context)
         SESSION.ask_for_logs(job["id"], job["farm"])
         return _DONE
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 SEND, CHECK, SCOUT = "submit", "preflight", "scout"
 """The worker's words for what is done with a snapshot."""
-_FOR_GOOD = (2, 130)  # refused, or stopped by the artist: sending it again would end the same way
+_FOR_GOOD = ("InvalidJobError", "FrameRangeError", "SchemaError", "Cancelled", "JobBusyError")
+"""Errors after which sending it again would end the same way, or somebody else does it; all others may pass."""
 
 
 @dataclass
@@ -75,10 +76,16 @@ class Outbox:
         return self.sending is not None and bool(self.sending.request)
 
     def begin(self, snapshot: Path, *, farm: str, title: str, verb: str = SEND) -> None:
-        """Have the worker take a snapshot; what was said before is forgotten."""
-        self.dismiss(keep=snapshot)
-        self.sending = Sending(farm, title, snapshot, verb)
-        self.sending.request = self._client().ask(verb, self._take, snapshot=str(snapshot))
+        """Have the worker take a snapshot; what was said before is forgotten.
+
+        What was broken off is only given up for a newer one of the same scene: else it is gone on with at the next start.
+        """
+        before = self.sending
+        is_newer = verb == SEND and before is not None and (before.farm, before.title) == (farm, title)
+        if before is not None and before.snapshot != snapshot and (is_newer or before.is_held):
+            self._give_up(before)
+        sending = self.sending = Sending(farm, title, snapshot, verb)
+        sending.request = self._client().ask(verb, lambda line: self._take(sending, line), snapshot=str(snapshot))
 
     def send_again(self) -> None:
         """Send the snapshot that is still there: what was broken off, or what waited for the artist's word.
@@ -89,10 +96,14 @@ class Outbox:
         if sending is not None and (sending.can_go_on or sending.is_held):
             self.begin(sending.snapshot, farm=sending.farm, title=sending.title)
 
-    def dismiss(self, *, keep: Path | None = None) -> None:
-        """Forget what was said, and give up what was broken off or held."""
-        sending, self.sending = self.sending, None
-        if sending is not None and (sending.can_go_on or sending.is_held) and sending.snapshot != keep:
+    def dismiss(self) -> None:
+        """Forget what was said, and give up what was broken off or held; what is on its way can only be stopped."""
+        if self.sending is not None and not self.sending.request:
+            self._give_up(self.sending)
+            self.sending = None
+
+    def _give_up(self, sending: Sending) -> None:
+        if sending.can_go_on or sending.is_held:
             self._drop(sending)
 
     def stop(self) -> None:
@@ -113,10 +124,8 @@ class Outbox:
             if self.sending is None and self._may_go_on(found["farm"]):
                 self.begin(Path(found["snapshot"]), farm=found["farm"], title=found["title"])
 
-    def _take(self, line: Mapping[str, Any]) -> None:
-        sending = self.sending
-        if sending is None:
-            return
+    def _take(self, sending: Sending, line: Mapping[str, Any]) -> None:
+        """Take in what is said of one scene; by then another may be on its way."""
         if "event" in line:
             _tell(sending, line["event"])
             return
@@ -125,19 +134,18 @@ class Outbox:
             self._take_error(sending, line["error"])
             return
         result = line["result"]
-        if sending.verb == SEND:
-            self.sending = None
-            self._on_submitted(str(result["job"]), str(result["farm"]))
-            return
-        sending.result, sending.findings = result, list(result["findings"])
         if sending.verb == CHECK:
             self._drop(sending)
         else:
             self._on_submitted(str(result["job"]), str(result["farm"]))
+        if sending.verb != SEND:
+            sending.result, sending.findings = result, list(result["findings"])
+        elif self.sending is sending:
+            self.sending = None
 
     def _take_error(self, sending: Sending, error: Mapping[str, Any]) -> None:
         sending.error = str(error["message"])
-        sending.can_go_on = sending.verb == SEND and error["exit_code"] not in _FOR_GOOD
+        sending.can_go_on = sending.verb == SEND and error["kind"] not in _FOR_GOOD
         if not sending.can_go_on:
             self._drop(sending)
 

@@ -114,7 +114,8 @@ def _draw_sending(layout: bpy.types.UILayout, sending: Sending, context: bpy.typ
     box = layout.box()
     head = box.row()
     head.label(text="Not Sent" if sending.error else "About This Scene", icon="ERROR" if sending.error else "INFO")
-    head.operator("cloud_farm.dismiss", text="", icon="X", emboss=False)
+    if not sending.request:
+        head.operator("cloud_farm.dismiss", text="", icon="X", emboss=False)
     _draw_findings(box, sending.findings, context)
     said = {finding["message"] for finding in sending.findings}
     if sending.error and not any(message in sending.error for message in said):

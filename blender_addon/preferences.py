@@ -105,6 +105,7 @@ def set_farm(context: bpy.types.Context, farm: str) -> None:
     addon = context.preferences.addons.get(_PACKAGE)
     if addon is not None and isinstance(addon.preferences, CloudFarmPreferences):
         addon.preferences.farm = farm
+        context.preferences.is_dirty = True  # saved with the rest, as if it had been typed
 
 
 def chosen_farm(context: bpy.types.Context) -> str:

@@ -75,6 +75,9 @@ class CLOUDFARM_OT_use_camera(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
+        if context.scene is not None and context.scene.library is not None:
+            cls.poll_message_set("The scene is linked from another file")
+            return False
         if not cls._cameras(context):
             cls.poll_message_set("The scene has no camera: add one with Add, Camera")
             return False
@@ -98,6 +101,10 @@ class CLOUDFARM_OT_use_images(bpy.types.Operator):
     bl_idname = "cloud_farm.use_images"
     bl_label = "Use PNG Files"
     bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return context.scene is not None and context.scene.library is None
 
     def execute(self, context: bpy.types.Context) -> Any:
         assert context.scene is not None

@@ -25,6 +25,12 @@ def _is_camera(_self: object, candidate: bpy.types.Object) -> bool:
     return candidate.type == "CAMERA"
 
 
+def _follow_or_not(_self: object, _context: bpy.types.Context) -> None:
+    from .image_viewer import refresh_all
+
+    refresh_all()
+
+
 class CloudFarmSceneSettings(bpy.types.PropertyGroup):
     """How a scene is to be rendered on a farm"""
 
@@ -88,7 +94,7 @@ class CloudFarmState(bpy.types.PropertyGroup):
     jobs: bpy.props.CollectionProperty(type=CloudFarmJob)
     active_job: bpy.props.IntProperty(name="Active Job", description="Job whose details are shown")
     follow_newest: bpy.props.BoolProperty(
-        name="Follow Newest Frame", description="Show each frame as it comes in", default=True
+        name="Follow Newest Frame", description="Show each frame as it comes in", default=True, update=_follow_or_not
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import shutil
 import uuid
 from array import array
 from pathlib import Path
@@ -17,7 +19,7 @@ from .cloud_farm.job import RenderJob
 from .cloud_farm.json_data import to_json
 from .properties import settings_of
 
-SNAPSHOT = "snapshot.json"
+SNAPSHOT, HOLD = "snapshot.json", "hold"
 _UNTITLED = "untitled"
 _SUFFIXES = {
     "OPEN_EXR": ".exr",
@@ -52,7 +54,13 @@ def frame_count(scene: bpy.types.Scene) -> int:
     Raises:
         FrameRangeError: What the artist typed makes no sense.
     """
-    return len(FrameRange.parse(frames_text(scene), scene=(scene.frame_start, scene.frame_end, scene.frame_step)))
+    return _count(frames_text(scene), (scene.frame_start, scene.frame_end, scene.frame_step))
+
+
+@functools.lru_cache(maxsize=16)
+def _count(text: str, span: tuple[int, int, int]) -> int:
+    """Asked at each drawing of the panel; half a million frames take their time."""
+    return len(FrameRange.parse(text, scene=span))
 
 
 def read_job(scene: bpy.types.Scene, *, scene_file: Path, name: str) -> RenderJob:
@@ -82,7 +90,7 @@ def read_job(scene: bpy.types.Scene, *, scene_file: Path, name: str) -> RenderJo
     )
 
 
-def take_snapshot(scene: bpy.types.Scene, *, farm: str, below: Path) -> Path:
+def take_snapshot(scene: bpy.types.Scene, *, farm: str, below: Path, hold: bool = False) -> Path:
     """Write a snapshot of a scene that is rendered as its panel says; see `write_snapshot`.
 
     Raises:
@@ -91,15 +99,18 @@ def take_snapshot(scene: bpy.types.Scene, *, farm: str, below: Path) -> Path:
         RuntimeError: Blender could not write it.
     """
     name = Path(bpy.data.filepath).stem or _UNTITLED
-    return write_snapshot(read_job(scene, scene_file=Path(f"{name}.blend"), name=name), farm=farm, below=below)
+    return write_snapshot(
+        read_job(scene, scene_file=Path(f"{name}.blend"), name=name), farm=farm, below=below, hold=hold
+    )
 
 
-def write_snapshot(job: RenderJob, *, farm: str, below: Path) -> Path:
+def write_snapshot(job: RenderJob, *, farm: str, below: Path, hold: bool = False) -> Path:
     """Write what is open, unsaved changes and painted images included, into a folder of its own; the session stays as it is.
 
     Args:
         job: Its scene file gives the copy its name.
         below: Where such folders are.
+        hold: It waits for the artist's word: nobody sends it by itself.
 
     Returns:
         The folder. Its snapshot.json, written last, makes it one that can be sent.
@@ -112,17 +123,23 @@ def write_snapshot(job: RenderJob, *, farm: str, below: Path) -> Path:
     folder = below / uuid.uuid4().hex
     job = dataclasses.replace(job, scene_file=str(folder / Path(job.scene_file).name))
     folder.mkdir(parents=True)
-    bpy.ops.wm.save_as_mainfile(filepath=job.scene_file, copy=True, check_existing=False)
-    snapshot = {
-        "schema": 1,
-        "farm": farm,
-        "job": to_json(job),
-        "home": str(Path(bpy.data.filepath).parent) if bpy.data.filepath else "",
-        "images": _save_painted(painted, folder),
-    }
-    part = folder / f"{SNAPSHOT}.part"
-    part.write_text(json.dumps(snapshot), encoding="utf-8")
-    part.rename(folder / SNAPSHOT)
+    try:
+        bpy.ops.wm.save_as_mainfile(filepath=job.scene_file, copy=True, check_existing=False)
+        snapshot = {
+            "schema": 1,
+            "farm": farm,
+            "job": to_json(job),
+            "home": str(Path(bpy.data.filepath).parent) if bpy.data.filepath else "",
+            "images": _save_painted(painted, folder),
+        }
+        if hold:
+            (folder / HOLD).write_text("", encoding="ascii")
+        part = folder / f"{SNAPSHOT}.part"
+        part.write_text(json.dumps(snapshot), encoding="utf-8")
+        part.rename(folder / SNAPSHOT)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # the disk is full, perhaps: half a snapshot is of no use
+        raise
     return folder
 
 

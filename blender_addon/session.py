@@ -22,7 +22,7 @@ _PACKAGE = __package__ or ""
 _BUSY_SECONDS, _IDLE_SECONDS = 0.1, 1.0
 _REFRESH_SECONDS = 30.0
 _ACTIVE_STATES = ("queued", "rendering", "cancelling")
-_SHOWN_IN = {"PROPERTIES", "IMAGE_EDITOR", "STATUSBAR", "PREFERENCES"}
+_SHOWN_IN = {"PROPERTIES", "IMAGE_EDITOR", "PREFERENCES"}  # Blender keeps the status bar to itself, and draws it often
 
 
 class Session:
@@ -43,13 +43,15 @@ class Session:
         self.pictures: dict[str, Mapping[str, Any]] = {}
         self.problem = ""
         self._client: WorkerClient | None = None
-        self._followed: dict[str, int] = {}
+        self._followed: dict[str, tuple[int, str]] = {}
+        self._let_gone: set[str] = set()
         self._changed = False
         self._is_watched = False
         self._watched_farm = "local"
         self._asked_at = -_REFRESH_SECONDS
         self._has_looked_back = False
         self._newly_sent = ""
+        self._is_listing = False
 
     # -- what others call ---------------------------------------------------------------------------------------------
 
@@ -69,14 +71,14 @@ class Session:
     def watch(self, farm: str) -> None:
         """Somebody looks at the list of jobs: keep it fresh. Called while drawing, so it only takes a note."""
         self._is_watched = True
-        self._watched_farm = farm
+        if farm != self._watched_farm:
+            self._watched_farm, self._asked_at, self._is_listing = farm, -_REFRESH_SECONDS, False
 
     def follow(self, job: str, farm: str) -> None:
         """Bring a job's frames here as they finish."""
         if job not in self._followed:
-            self._followed[job] = self.client.ask(
-                "follow", lambda line: self._take_following(job, farm, line), farm=farm, job=job
-            )
+            take = lambda line: self._take_following(job, farm, line)  # noqa: E731
+            self._followed[job] = self.client.ask("follow", take, farm=farm, job=job), farm
 
     def control(self, verb: str, job: str, farm: str) -> None:
         """Pause, resume, cancel, retry or delete a job."""
@@ -97,7 +99,7 @@ class Session:
 
     def refresh(self, farm: str) -> None:
         """List the jobs of a farm anew."""
-        self._asked_at = time.monotonic()
+        self._asked_at, self._is_listing, self._watched_farm = time.monotonic(), True, farm
         self.client.ask("jobs", lambda line: self._take_jobs(farm, line), farm=farm)
 
     def job(self, job_id: str) -> dict[str, Any] | None:
@@ -129,12 +131,15 @@ class Session:
         if not self._has_looked_back:
             self._has_looked_back = True
             self.outbox.look_back(self.folder("snapshots"))
-        if self._is_watched and time.monotonic() - self._asked_at > _REFRESH_SECONDS:
+        is_due = time.monotonic() - self._asked_at > _REFRESH_SECONDS
+        if self._is_watched and is_due and not self._is_listing and _may_reach(self._watched_farm):
             self.refresh(self._watched_farm)
         self._is_watched = False
         self.farms.tick()
         if self._client is None:
             return _IDLE_SECONDS
+        if not bpy.app.online_access:
+            self._let_go()
         came = self._client.poll()
         if came or self._changed:
             self._changed = False
@@ -142,6 +147,13 @@ class Session:
             self._mirror()
             _redraw()
         return _BUSY_SECONDS if self._client.busy else _IDLE_SECONDS
+
+    def _let_go(self) -> None:
+        """Blender may not go online any more: jobs of farms over the network are left to themselves."""
+        for job, (request, farm) in self._followed.items():
+            if farm != "local" and job not in self._let_gone:
+                self._let_gone.add(job)
+                self.client.stop(request)
 
     def _take_submitted(self, job: str, farm: str) -> None:
         """A scene is on its farm; there may be more that waits."""
@@ -153,8 +165,12 @@ class Session:
         event = line.get("event")
         if event is None:
             self._followed.pop(job, None)
-            if line.get("error", {}).get("kind") == "WorkerDied":
+            self._let_gone.discard(job)
+            error = line.get("error", {})
+            if error.get("kind") == "WorkerDied" and _may_reach(farm):
                 self.follow(job, farm)  # the next worker goes on with it
+            elif error and error.get("kind") != "Cancelled":
+                self.problem = str(error["message"])
             if "result" in line:
                 self._take_picture(job, line["result"])
             return
@@ -162,7 +178,9 @@ class Session:
             self._take_picture(job, event)
         elif event["event"] == "frame_done" and event["path"]:
             known = self.job(job)
-            image_viewer.frame_landed(job, known["title"] if known else job, Path(event["path"]), int(event["frame"]))
+            image_viewer.frame_landed(
+                job, known["title"] if known else job, Path(event["path"]), int(event["frame"]), event.get("camera")
+            )
 
     def _take_picture(self, job: str, picture: Mapping[str, Any]) -> None:
         self.pictures[job] = picture
@@ -171,13 +189,16 @@ class Session:
             known |= {key: picture[key] for key in ("state", "frames_done", "frames_failed", "frames_total")}
 
     def _take_jobs(self, farm: str, line: Mapping[str, Any]) -> None:
+        self._is_listing = False
+        if farm != self._watched_farm:
+            return  # another farm was chosen meanwhile
         if "error" in line:
             self.problem = str(line["error"]["message"])
             return
         self.problem = ""
         self.jobs = [{**job, "farm": farm} for job in line["result"]["jobs"]]
         for job in self.jobs:
-            if job["state"] in _ACTIVE_STATES:
+            if job["state"] in _ACTIVE_STATES and job["is_ours"]:
                 self.follow(job["id"], farm)
 
     def _take_control(self, job: str, farm: str, line: Mapping[str, Any]) -> None:
@@ -203,6 +224,8 @@ class Session:
         text = bpy.data.texts.get(name) or bpy.data.texts.new(name)
         text.clear()
         text.write("\n".join(line["result"]["lines"]))
+        for area in (area for window in _windows() for area in window.screen.areas if area.type == "TEXT_EDITOR"):
+            area.spaces.active.text = text  # type: ignore[union-attr]
 
     # -- what Blender draws ---------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,8 @@ class WorkerClient:
                 self._command = self._make_command()  # looks at the disk: a turn of its own
                 return False
             self._start()
+            if self._process is None:
+                return True
         if self._is_dead():
             return True
         self._write()
@@ -134,14 +137,18 @@ class WorkerClient:
         if bpy.app.binary_path and "CLOUD_FARM_BLENDER" not in environment:
             environment["CLOUD_FARM_BLENDER"] = bpy.app.binary_path
         with open(self.log, "ab") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=environment,
-                **quiet_child_flags(),
-            )
+            try:
+                self._process = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env=environment,
+                    **quiet_child_flags(),
+                )
+            except OSError as error:
+                self._give_up(f"Cloud Farm's worker process can't be started: {error}")
+                return
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
             never_wait(stream.fileno())
@@ -201,7 +208,10 @@ class WorkerClient:
         lines = self._received.split(b"\n")
         self._received = b"\n".join(lines[_MOST_LINES:]) if len(lines) > _MOST_LINES else lines[-1]
         for line in lines[: min(_MOST_LINES, len(lines) - 1)]:
-            self._take(line)
+            try:
+                self._take(line)
+            except Exception:  # noqa: BLE001 - what one line does wrong must not cost the others
+                traceback.print_exc()
         return len(lines) > 1
 
     def _take(self, line: bytes) -> None:

@@ -329,9 +329,9 @@ class Farm:
             status = reader.read(on_event=on_event, landing=landing)
         return Fetched(landing.folder, status.frames_done - len(status.not_landed), status.not_landed)
 
-    def landed(self, job_id: str) -> Mapping[FrameKey, Path]:
+    def landed(self, job_id: str, *, target: Path | None = None) -> Mapping[FrameKey, Path]:
         """Land every finished frame and tell where each one's main file lies."""
-        return self._reader(job_id).landed(self._landing(job_id, None))
+        return self._reader(job_id).landed(self._landing(job_id, target))
 
     def encode(self, job_id: str, folder: Path | None = None, *, target: Path | None = None) -> tuple[Movie, ...]:
         """Make a movie of the finished frames, with the scene's sound; one of each camera.

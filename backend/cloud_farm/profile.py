@@ -343,6 +343,10 @@ def _check(profile: FarmProfile) -> None:
         ),
         (0 <= profile.volume.umask <= 0o777, "volume.umask goes from 0 to 0777."),
         (profile.visibility_s >= 0, "visibility_s can't be negative."),
+        (
+            profile.name != "local" or profile.is_local,
+            "'local' is this computer. Call a farm elsewhere by another name.",
+        ),
     )
     for good, message in problems:
         if not good:

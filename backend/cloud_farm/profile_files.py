@@ -54,6 +54,10 @@ def import_profile(source: Path, *, farm: str = "", over: bool = False) -> str:
         )
     data = read_profile_file(source)
     data.pop("name", None)
+    for section in LAYERED:  # a file of this computer is for its user to name, not for who made the profile
+        part = data.get(section)
+        if isinstance(part, dict):
+            data[section] = {key: value for key, value in part.items() if not _is_ours(value)}
     _write_checked(path, data)
     return name
 

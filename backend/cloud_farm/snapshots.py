@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import SchemaError
 from .frames import FrameRange
 from .json_data import from_json
+from .platform import FileLock
 
 if TYPE_CHECKING:
     from .events import Listener
@@ -82,19 +83,26 @@ def read_snapshot(folder: Path) -> Snapshot:
     return Snapshot(open_farm(farm), from_json(RenderJob, fields, where=str(path)), home, images)
 
 
+def sending_lock(folder: Path) -> FileLock:
+    """Return what is held by who sends a snapshot."""
+    return FileLock(folder / "sending.lock")
+
+
 def remove_snapshot(folder: Path) -> None:
-    """Remove a snapshot; a folder that is none stays."""
-    if (folder / SNAPSHOT).is_file():
-        shutil.rmtree(folder, ignore_errors=True)  # what a virus scanner holds goes the next time
+    """Remove a snapshot; a folder that is none stays, and so does one that somebody is sending."""
+    lock = sending_lock(folder)
+    if not (folder / SNAPSHOT).is_file() or not lock.acquire():
+        return
+    (folder / SNAPSHOT).unlink(missing_ok=True)  # from here on it is none
+    lock.release()
+    shutil.rmtree(folder, ignore_errors=True)  # what a virus scanner holds goes the next time
 
 
 def waiting_snapshots(below: Path) -> list[dict[str, str]]:
     """List the snapshots that were not sent to the end: Blender was closed, or the farm was away."""
-    from .platform import FileLock
-
     found = []
     for path in sorted(below.glob(f"*/{SNAPSHOT}")):
-        if FileLock(path.with_name("sending.lock")).is_held():
+        if sending_lock(path.parent).is_held():
             continue  # another Blender's worker is at it
         if path.with_name(HOLD).exists():
             if time.time() - path.with_name(HOLD).stat().st_mtime > _HOLD_SECONDS:

@@ -11,6 +11,7 @@ on a farm go on, an upload is gone on with by the next worker. Whatever else is 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -131,7 +132,8 @@ def _private_streams(log: Path) -> tuple[BinaryIO, BinaryIO]:
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > _LARGEST_LOG:
-        os.replace(log, log.with_name(f"{log.name}.1"))
+        with contextlib.suppress(OSError):  # Windows moves no file that is open, and who started us has it open
+            os.replace(log, log.with_name(f"{log.name}.1"))
     nothing = os.open(os.devnull, os.O_RDONLY)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(nothing, 0)

@@ -5,17 +5,26 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import CloudFarmError, InvalidJobError, UsageError
+from .errors import Cancelled, CloudFarmError, JobBusyError, UsageError
 from .events import CancelToken, Event, counted
 from .frames import FrameRange
+from .job_notes import read_note
 from .json_data import to_json
-from .snapshots import HOLD, Snapshot, read_snapshot, remove_snapshot, scout_frames, waiting_snapshots
+from .snapshots import (
+    HOLD,
+    Snapshot,
+    read_snapshot,
+    remove_snapshot,
+    scout_frames,
+    sending_lock,
+    waiting_snapshots,
+)
 
 if TYPE_CHECKING:
     from .estimate import Estimate
@@ -103,10 +112,10 @@ def _save_profile(request: Request) -> Any:
     """Change values of a farm's profile; `secrets` are kept apart from it, and it only learns where."""
     from .profile_files import keep_secret, save_profile
 
-    farm, values = request.text("farm"), dict(request.data.get("values") or {})
+    farm = request.text("farm")
+    save_profile(farm, dict(request.data.get("values") or {}))  # a secret is only kept for what makes sense
     for key, secret in dict(request.data.get("secrets") or {}).items():
-        values[key] = keep_secret(farm, key, str(secret))
-    save_profile(farm, values)
+        save_profile(farm, {key: keep_secret(farm, key, str(secret))})
     return _farms()
 
 
@@ -155,13 +164,9 @@ def _check(request: Request) -> Any:
 
 def _submit(request: Request) -> Any:
     """Submit a snapshot; it is removed as soon as the job is on the farm, which then needs it no more."""
-    from .platform import FileLock
-
     folder = Path(request.text("snapshot"))
-    lock = FileLock(folder / "sending.lock")
-    if not folder.is_dir() or not lock.acquire():
-        raise InvalidJobError(f"{folder.name} is just being sent, or was.")
-    try:
+    with _sent_by_us_alone(folder):
+        (folder / HOLD).unlink(missing_ok=True)  # the artist's word is given
         snapshot = read_snapshot(folder)
         snapshot.make_whole()
         farm = snapshot.farm
@@ -172,13 +177,27 @@ def _submit(request: Request) -> Any:
             on_event=request.tell,
             cancel=request.cancel,
         )
-    finally:
-        lock.release(remove=True)
     remove_snapshot(folder)
     return {
         "job": done.job_id, "revision": done.revision, "frames": done.plan.frame_count, "landing": str(done.landing),
         "farm": farm.profile.name, "findings": to_json(done.findings),
     }  # fmt: skip
+
+
+@contextmanager
+def _sent_by_us_alone(folder: Path) -> Iterator[None]:
+    """Keep others from taking a snapshot meanwhile.
+
+    Raises:
+        JobBusyError: Another Blender's worker has it.
+    """
+    lock = sending_lock(folder)
+    if not folder.is_dir() or not lock.acquire():
+        raise JobBusyError(f"{folder.name} is just being sent by another Blender, or was.")
+    try:
+        yield
+    finally:
+        lock.release(remove=True)
 
 
 def _scripts(request: Request) -> bool:
@@ -197,8 +216,10 @@ def _waiting(request: Request) -> Any:
 
 def _preflight(request: Request) -> Any:
     """Pack and plan a snapshot and send nothing."""
-    snapshot = read_snapshot(Path(request.text("snapshot")))
-    snapshot.make_whole()
+    folder = Path(request.text("snapshot"))
+    snapshot = read_snapshot(folder)
+    with _sent_by_us_alone(folder):
+        snapshot.make_whole()
     with snapshot.prepare(allow_scripts=_scripts(request), on_event=request.tell) as ready:
         return {
             "findings": to_json(ready.findings), "files": len(ready.pack.files), "bytes": ready.pack.size,
@@ -225,7 +246,6 @@ def _scout(request: Request) -> Any:
     from .estimate import estimate, measure
 
     folder = Path(request.text("snapshot"))
-    (folder / HOLD).write_text("", encoding="ascii")
     snapshot = read_snapshot(folder)
     snapshot.make_whole()
     with snapshot.prepare(allow_scripts=_scripts(request), on_event=request.tell) as ready:
@@ -240,7 +260,11 @@ def _scout(request: Request) -> Any:
     made = snapshot.farm.submit(
         scouting, allow_scripts=_scripts(request), home=snapshot.home, on_event=request.tell, cancel=request.cancel
     )
-    status = snapshot.farm.follow(made.job_id, on_event=request.tell, cancel=request.cancel)
+    try:
+        status = snapshot.farm.follow(made.job_id, on_event=request.tell, cancel=request.cancel)
+    except Cancelled:
+        snapshot.farm.cancel(made.job_id)  # who stops scouts wants none
+        raise
     measured = measure(snapshot.farm.store, made.job_id)
     return {
         "job": made.job_id, "farm": snapshot.farm.profile.name, "state": status.state, "messages": list(status.messages),
@@ -253,13 +277,21 @@ def _scout(request: Request) -> Any:
 
 
 def _jobs(request: Request) -> Any:
-    return {"jobs": to_json(request.farm().jobs())}
+    """List a farm's jobs; `is_ours` are those that this computer submitted: their frames land by themselves."""
+    jobs = request.farm().jobs()
+    return {"jobs": [{**to_json(job), "is_ours": read_note(job.id).landing is not None} for job in jobs]}
+
+
+def _target(job: str) -> Path | None:
+    """Return where a job's frames land; None where its submission said it. The worker's own folder is nobody's choice."""
+    return None if read_note(job).landing is not None else Path.home() / "cloud-farm" / job
 
 
 def _follow(request: Request) -> Any:
     """Follow a job and land its frames; each new picture of it is an event `status`."""
     status = request.farm().follow(
         request.text("job"),
+        target=_target(request.text("job")),
         land=bool(request.data.get("land", True)),
         on_event=request.tell,
         on_status=lambda seen: request.on_event({"event": "status", **picture(seen)}),
@@ -281,7 +313,7 @@ def picture(status: JobStatus) -> dict[str, Any]:
 
 def _frames(request: Request) -> Any:
     """Tell which frames of a job are on this computer, landing what is not; of several cameras those of the first."""
-    landed = request.farm().landed(request.text("job"))
+    landed = request.farm().landed(request.text("job"), target=_target(request.text("job")))
     cameras = sorted({camera or "" for camera, _ in landed})
     frames = {frame: path for (camera, frame), path in landed.items() if (camera or "") == cameras[0]}
     if not frames:

@@ -26,7 +26,7 @@ FINDING = {
 }  # fmt: skip
 JOB = {
     "id": "shot-20261129-abc123", "title": "shot", "farm": "local", "state": "rendering", "owner": "ada", "created": "2026-11-29T10:00:00Z",
-    "frames_done": 3, "frames_failed": 1, "frames_total": 24, "message": "",
+    "is_ours": True, "frames_done": 3, "frames_failed": 1, "frames_total": 24, "message": "",
 }  # fmt: skip
 PICTURE = {
     "eta_seconds": 600.0, "messages": ["Frame 7: out of memory."], "landing": "/nowhere",

@@ -139,3 +139,16 @@ def test_a_folder_that_can_not_be_written_is_told(monkeypatch: pytest.MonkeyPatc
     for act in (lambda: save_profile("studio", STUDIO), lambda: keep_secret("studio", "x", "y")):
         with pytest.raises(ProfileError, match="can't be written"):
             act()
+
+
+def test_a_profile_that_somebody_made_can_not_be_this_computer_nor_name_its_files_as_secrets(tmp_path: Path) -> None:
+    handed = tmp_path / "local.yaml"
+    handed.write_text("preset: coreweave-tutorial\nfilebrowser: {url: 'https://files.example.com'}\n")
+    with pytest.raises(ProfileError, match="this computer"):
+        import_profile(handed)
+    handed.write_text(
+        "name: studio\npreset: coreweave-tutorial\n"
+        "filebrowser: {url: 'https://files.example.com', user: a, password: {file: ~/.ssh/id_rsa}, ca_file: /etc/ca.pem}\n"
+    )
+    assert import_profile(handed) == "studio"
+    assert "password" not in load_profile("studio").filebrowser

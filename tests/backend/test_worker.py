@@ -14,6 +14,7 @@ from typing import Any
 
 import cloud_farm
 import pytest
+from cloud_farm.platform import FileLock
 from cloud_farm.snapshots import HOLD, SNAPSHOT
 from cloud_farm.version import PROTOCOL, VERSION
 
@@ -226,3 +227,27 @@ def test_a_profile_that_makes_no_sense_is_refused_in_words(worker: Client) -> No
     error = worker.ask(1, "save_profile", farm="studio", values={"gpu.device": "steam"})["error"]
     assert error["kind"] == "ProfileError"
     assert worker.ask(2, "hello")["result"]["farms"] == ["local"]
+
+
+def test_a_snapshot_that_another_worker_sends_is_neither_sent_nor_removed(worker: Client, tmp_path: Path) -> None:
+    folder = snapshot(tmp_path / "shot")
+    lock = FileLock(folder / "sending.lock")
+    assert lock.acquire()
+    error = worker.ask(1, "submit", snapshot=str(folder))["error"]
+    assert error["kind"] == "JobBusyError"
+    assert worker.ask(2, "drop", snapshot=str(folder))["result"] == {}
+    assert (folder / SNAPSHOT).exists()
+    lock.release()
+    worker.ask(3, "drop", snapshot=str(folder))
+    assert not folder.exists()
+
+
+def test_a_secret_of_a_change_that_makes_no_sense_replaces_none(worker: Client) -> None:
+    values = {"preset": "coreweave-tutorial", "filebrowser.url": "https://files.example.com", "filebrowser.user": "ada"}
+    kept = Path(os.environ["CLOUD_FARM_HOME"]) / "secrets" / "studio.filebrowser.password"
+    worker.ask(1, "save_profile", farm="studio", values=values, secrets={"filebrowser.password": "first"})
+    refused = worker.ask(
+        2, "save_profile", farm="studio", values={"gpu.device": "steam"}, secrets={"filebrowser.password": "second"}
+    )
+    assert refused["error"]["kind"] == "ProfileError"
+    assert kept.read_text() == "first\n"
