@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import history
 from .blender import find_blender, probe
 from .engines import Engine
-from .errors import InvalidJobError, JobBusyError
+from .errors import InvalidJobError, JobBusyError, StoreUnreachableError
 from .frames import FrameRange
 from .images import choose_image
 from .job import SCHEMA, JobDocument
@@ -24,6 +24,21 @@ from .toolchain import local_toolchain, pod_toolchain
 
 OVERRIDES = ("samples", "percentage", "seed", "engine", "file_format", "device", "view_layers")
 """RenderJob fields that a further revision may change: those that need no new pack."""
+
+
+def cancel_whatever_answers(engine: Engine, job_id: str, cancel: Callable[[], None]) -> None:
+    """Cancel a job; where the volume does not answer, at least what runs is stopped.
+
+    Raises:
+        StoreUnreachableError: It does not.
+    """
+    try:
+        cancel()
+    except StoreUnreachableError as error:
+        engine.cancel(job_id)
+        raise StoreUnreachableError(
+            f"What ran of {job_id} was told to stop, but that can't be noted on the volume: {error} Cancel it once more later."
+        ) from error
 
 
 class JobControl:

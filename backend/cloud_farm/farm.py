@@ -10,14 +10,14 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from .control import JobControl
+from .control import JobControl, cancel_whatever_answers
 from .engines import Engine, open_engine
-from .errors import InvalidJobError, JobBusyError, JobNotFoundError, NotFoundError, StoreError
+from .errors import InvalidJobError, JobBusyError, JobNotFoundError, NotFoundError, StoreError, StoreUnreachableError
 from .events import CancelToken, Listener, PauseSwitch, Stage, counted, ignore
 from .following import look_patiently
 from .frames import FrameRange
 from .job import Finding, JobDocument, RenderJob, parse_job
-from .job_list import is_stray, list_jobs
+from .job_list import is_stray, list_jobs, over_before
 from .job_logs import JobLogs
 from .job_notes import forget_note, read_note, write_note
 from .job_search import find_job, made_at, unknown_job
@@ -26,7 +26,7 @@ from .landing import check_landing, default_fetch_folder
 from .layout import JobLayout, is_job_id
 from .outcomes import Fetched, Submission
 from .profile import FarmProfile, load_profile
-from .status import FINAL_STATES, JobStatus, JobSummary, StatusReader
+from .status import JobStatus, JobSummary, StatusReader
 from .stores import Store, open_store
 from .upload_lock import is_being_sent
 
@@ -148,8 +148,12 @@ class Farm:
         try:
             return find_job(self.store, text, farm=self.profile.name)
         except JobNotFoundError:
-            if is_stray(self.store, self.engine, text):
+            if self._is_stray(text):
                 return text
+            raise
+        except StoreUnreachableError:
+            if is_job_id(text):
+                return text  # who knows it whole can stop it, whatever the volume does
             raise
 
     def document(self, job_id: str) -> JobDocument:
@@ -222,11 +226,7 @@ class Farm:
         yield from logs.new_lines(over=True)
 
     def follow_logs(self, job_id: str, *, chunk: str | None = None, cancel: CancelToken | None = None) -> Iterator[str]:
-        """Yield the lines of a job's logs as they come, until nothing more happens by itself.
-
-        Raises:
-            Cancelled: `cancel` was set; the job goes on.
-        """
+        """Yield the lines of a job's logs as they come, until nothing more happens by itself. Raises Cancelled as `follow`."""
         cancel = cancel or CancelToken()
         reader, logs = self._reader(job_id), JobLogs(self.store, job_id, chunk=chunk)
         while True:
@@ -240,11 +240,12 @@ class Farm:
     # -- control ----------------------------------------------------------------------------------------------------
 
     def cancel(self, job_id: str) -> None:
-        """Stop a job; frames that are finished stay. Idempotent."""
-        if is_stray(self.store, self.engine, job_id):
-            self.engine.cancel(job_id)
-            return
-        self._control(job_id).cancel()
+        """Stop a job; frames that are finished stay. Idempotent.
+
+        Raises:
+            StoreUnreachableError: The volume does not answer; the engine was told to stop all the same.
+        """
+        cancel_whatever_answers(self.engine, job_id, lambda: self._cancel(job_id))
 
     def pause(self, job_id: str) -> None:
         """Let frames that render end, then stop until `resume`.
@@ -299,7 +300,7 @@ class Farm:
         Raises:
             JobBusyError: It still runs, or is being sent.
         """
-        stray = is_stray(self.store, self.engine, job_id)
+        stray = self._is_stray(job_id)
         if not stray and (not is_job_id(job_id) or not self.store.list(JobLayout(job_id).folder)):
             raise unknown_job(job_id, farm=self.profile.name)
         if is_being_sent(job_id):
@@ -314,9 +315,7 @@ class Farm:
 
         An interrupted upload is over, too.
         """
-        before = datetime.datetime.fromtimestamp(self.store.server_time(), datetime.UTC) - age
-        limit = before.strftime("%Y-%m-%dT%H:%M:%SZ")
-        return tuple(job for job in self.jobs() if job.created < limit and (job.state in FINAL_STATES or job.stalled))
+        return over_before(self.jobs(), self.store.server_time() - age.total_seconds())
 
     # -- frames -----------------------------------------------------------------------------------------------------
 
@@ -371,6 +370,12 @@ class Farm:
 
     def _reader(self, job_id: str) -> StatusReader:
         return StatusReader(self.store, self.engine, self.document(job_id), landing=self.landing_folder(job_id))
+
+    def _is_stray(self, job_id: str) -> bool:
+        return is_stray(self.store, self.engine, job_id)
+
+    def _cancel(self, job_id: str) -> None:
+        return self.engine.cancel(job_id) if self._is_stray(job_id) else self._control(job_id).cancel()
 
     def _summary(self, job_id: str) -> JobSummary:
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import datetime
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from .engines import Engine, EngineJob
@@ -10,7 +11,7 @@ from .errors import EngineError
 from .job_search import job_ids
 from .layout import JobLayout, is_job_id
 from .parallel import for_each
-from .status import JobSummary
+from .status import FINAL_STATES, JobSummary
 from .stores import Store
 
 
@@ -29,6 +30,12 @@ def list_jobs(store: Store, engine: Engine, summary: Callable[[str], JobSummary]
     # Asked once more: it may have been submitted or deleted while we looked.
     found += [JobSummary.stray(job) for job in known if job.id not in ids and is_stray(store, engine, job.id)]
     return tuple(sorted(found, key=lambda job: (job.created, job.id), reverse=True))
+
+
+def over_before(jobs: Iterable[JobSummary], moment: float) -> tuple[JobSummary, ...]:
+    """Return the jobs that are over and were created before a moment, seconds since 1970 by the volume's clock."""
+    limit = datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return tuple(job for job in jobs if job.created < limit and (job.state in FINAL_STATES or job.stalled))
 
 
 def is_stray(store: Store, engine: Engine, job_id: str) -> bool:

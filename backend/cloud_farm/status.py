@@ -13,7 +13,7 @@ from typing import Any
 from . import history
 from .asset_trust import AssetTrust
 from .engines import Engine, EngineJob, EngineStatus, TaskStatus
-from .errors import EngineUnreachableError
+from .errors import EngineError, ProfileError
 from .events import CancelToken, FrameFailed, FrameStarted, Listener, Progress, StateChanged, ignore
 from .frame_table import FrameState, FrameTable, Pace
 from .frames import format_frames
@@ -202,8 +202,8 @@ class StatusReader:
         """Have the engine explain the job; while it can't, what it said last stands: frames come by the volume all the same."""
         try:
             self._explained = self._engine.status(self._document.id)
-        except EngineUnreachableError as error:
-            return dataclasses.replace(self._explained, running=True, message=str(error))
+        except (EngineError, ProfileError) as error:  # out of reach, a login that ran out, a right that was taken away
+            return dataclasses.replace(self._explained, running=True, message=str(error), answered=False)
         return self._explained
 
     def _refresh(self, engine: EngineStatus, *, look_closely: bool = True) -> None:
@@ -258,6 +258,9 @@ class StatusReader:
         if not engine.known or any(task.phase not in over for task in engine.tasks):
             message = engine.message or "Nothing of this job runs any more, and frames are missing."
             return "failed", f"{message} Go on with: cloud-farm resume {self._document.id}", True
+        if not engine.message and len(self._tracker.wanted) > self._table.done + len(self._table.failed()):
+            message = "Every chunk ended, but frames have no record on the volume."
+            return "failed", f"{message} Render them with: cloud-farm retry {self._document.id}", False
         return "failed", engine.message, False
 
     def _status(self, engine: EngineStatus, landing: Landing | None) -> JobStatus:
@@ -288,7 +291,8 @@ class StatusReader:
             messages=self._messages(message, engine, failed.values()),
             not_landed=tuple(dict.fromkeys(self._queue.failed.values())),
             set_aside=tuple(str(path) for path in landing.set_aside) if landing else (),
-            engine_running=engine.running,
+            # Whoever waits for the last frame does not wait for an engine that nobody can ask.
+            engine_running=engine.running and (engine.answered or state != "done"),
             stalled=stalled,
             started_at=since,
             last_frame_at=self._pace.last,

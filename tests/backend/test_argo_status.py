@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import zstandard
 from cloud_farm.engines import TaskStatus
+from cloud_farm.engines.argo import missing_parts
 from cloud_farm.engines.argo_api import HeadList, StoredWorkflow, WorkflowHead
 from cloud_farm.engines.argo_follow import HeadReader, Shard, ShardReader, read_shard
 from cloud_farm.engines.argo_nodes import Unreadable, status_nodes
@@ -87,6 +88,26 @@ def test_chunks_share_the_fate_of_a_scene_that_can_not_be_prepared() -> None:
     shard = read_shard(workflow(prepare, finishedAt=ENDED))
     assert {(item.phase, item.message) for item in shard.tasks} == {("failed", "shot.blend is missing")}
     assert not shard.running
+
+
+def test_a_workflow_that_failed_as_a_whole_says_why() -> None:
+    failed = workflow(phase="Error", finishedAt=ENDED, message='workflowtemplates.argoproj.io "cloud-farm" not found')
+    found = task(read_shard(failed))
+    assert (found.phase, found.message) == ("failed", 'workflowtemplates.argoproj.io "cloud-farm" not found')
+    failed["spec"]["shutdown"] = "Stop"
+    assert task(read_shard(failed)).phase == "stopped"
+
+
+def test_workflows_that_are_not_there_are_told() -> None:
+    def head(shard: int, *, run: int = 0, shards: int = 3) -> WorkflowHead:
+        return WorkflowHead(
+            f"w{shard}", "1", "Succeeded", True, 1, run, shard, job="shot-20261123-abc123", shards=shards
+        )
+
+    assert missing_parts([head(1), head(2), head(3)]) == ""
+    assert missing_parts([head(1), head(3)]).startswith("1 of the 3 Workflows of this job are not on the cluster")
+    assert missing_parts([head(1), head(1, run=1, shards=1)]) == "", "an older run was filled up by a newer one"
+    assert missing_parts([head(1, shards=0)]) == "", "made before Workflows said it"
 
 
 def test_what_was_stopped_before_it_began_is_stopped() -> None:

@@ -63,6 +63,8 @@ def test_who_may_not_look_at_nodes_is_told_where_to_look() -> None:
     [
         ("Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", "waits for free nvidia.com/gpu (16 on 2 nodes)"),
         ("Unschedulable: 0/1 nodes are available: 1 node(s) had untolerated taint {is_cpu_compute: true}.", "taint is_cpu_compute: true"),
+        ("Unschedulable: 0/5 nodes are available: 2 node(s) had untolerated taint {nvidia.com/gpu: }, 3 node(s) didn't match Pod's node affinity/selector.", "taint nvidia.com/gpu: "),
+        ("Unschedulable: 0/5 nodes are available: 2 Insufficient nvidia.com/gpu, 3 node(s) didn't match Pod's node affinity/selector.", "waits for free nvidia.com/gpu"),
         ('Unschedulable: persistentvolumeclaim "shared-data" not found', "no volume claim 'shared-data'"),
         ("ImagePullBackOff: Back-off pulling image x", "kubernetes.image_pull_secrets"),
         ('CreateContainerConfigError: secret "x" not found', 'can\'t be made: secret "x" not found'),

@@ -9,7 +9,7 @@ import pytest
 from cloud_farm.cli import run
 from cloud_farm.engines import EngineJob, EngineStatus
 from cloud_farm.engines.local_files import JobFolder
-from cloud_farm.errors import EngineUnreachableError, JobBusyError, JobNotFoundError
+from cloud_farm.errors import EngineUnreachableError, JobBusyError, JobNotFoundError, StoreUnreachableError
 from cloud_farm.farm import Farm, open_farm
 from cloud_farm.platform import user_folders
 
@@ -75,6 +75,20 @@ def test_it_is_stopped_and_forgotten_like_any_other(farm: Farm) -> None:
         farm.find(STRAY.id)
     with pytest.raises(JobNotFoundError):
         farm.delete(STRAY.id)
+
+
+def test_a_job_is_stopped_although_the_volume_does_not_answer(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_arguments: object, **_more: object) -> None:
+        raise StoreUnreachableError("The volume does not answer.")
+
+    for name in ("list", "read"):
+        monkeypatch.setattr(farm.store, name, away)
+    assert farm.find(STRAY.id) == STRAY.id
+    with pytest.raises(StoreUnreachableError, match="was told to stop"):
+        farm.cancel(STRAY.id)
+    assert isinstance(farm.engine, KnowingEngine) and farm.engine.calls == [("cancel", STRAY.id)]
+    with pytest.raises(StoreUnreachableError):
+        farm.find("last")
 
 
 def test_the_beginning_of_its_id_is_not_enough(farm: Farm) -> None:

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 from cloud_farm.engines import EngineStatus
-from cloud_farm.errors import Cancelled, EngineUnreachableError, LandingError
+from cloud_farm.errors import (
+    Cancelled,
+    CloudFarmError,
+    EngineForbiddenError,
+    EngineLoginError,
+    EngineUnreachableError,
+    LandingError,
+    ProfileError,
+)
 from cloud_farm.events import CancelToken, Event, FrameDone, Note, Transfer
 from cloud_farm.job import parse_job
 from cloud_farm.landed import Landing
@@ -144,10 +152,13 @@ def test_a_cancel_ends_the_landing_and_loses_nothing(store: FolderStore, followe
     assert follower.landed() == list(range(1, 21))
 
 
-def test_frames_land_while_the_cluster_does_not_answer(store: FolderStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [EngineUnreachableError, EngineLoginError, EngineForbiddenError, ProfileError])
+def test_frames_land_while_the_cluster_can_not_be_asked(
+    store: FolderStore, tmp_path: Path, kind: type[CloudFarmError]
+) -> None:
     class Unreachable(StillEngine):
         def status(self, job_id: str) -> EngineStatus:
-            raise EngineUnreachableError("The cluster does not answer.")
+            raise kind("The cluster does not answer.")
 
     document = parse_job(store.read(LAYOUT.job_json), where="job.json")
     reader = StatusReader(store, Unreachable(), document, landing=tmp_path)
@@ -157,5 +168,6 @@ def test_frames_land_while_the_cluster_does_not_answer(store: FolderStore, tmp_p
         assert (status.state, status.is_final) == ("rendering" if frame > 1 else "queued", False)
         assert "The cluster does not answer." in status.messages
         publish_frame(store, frame)
-    assert reader.read(landing=landing).state == "done"
+    status = reader.read(landing=landing)
+    assert (status.state, status.is_final) == ("done", True), "nobody waits for an engine that can't be asked"
     assert len(list((tmp_path / "frames").iterdir())) == 24

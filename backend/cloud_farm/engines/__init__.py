@@ -46,6 +46,7 @@ class EngineStatus:
         message: Why nothing runs although something should, in plain words.
         stages: Mean seconds that a chunk waits for a machine (`pending`) and for its container (`pulling`); from a sample,
             while it runs, where the engine has such stages.
+        answered: False where the engine could not be asked and this is what it said last.
     """
 
     running: bool
@@ -53,6 +54,7 @@ class EngineStatus:
     tasks: tuple[TaskStatus, ...] = ()
     message: str = ""
     stages: Mapping[str, float] = field(default_factory=dict, compare=False)
+    answered: bool = True
 
 
 @dataclass(frozen=True)

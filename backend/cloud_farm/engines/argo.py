@@ -124,10 +124,11 @@ class ArgoEngine:
             return EngineStatus(running=False, known=False, message=message)
         rows: dict[str, TaskStatus] = {}
         running = False
+        newest = max(head.revision for head in heads)
         for head in heads:
             shard = self._shards.read(head)
             running = running or shard.running or self._may_hide_records(shard)
-            for task in shard.tasks:
+            for task in shard.tasks if head.revision == newest else ():
                 told = dataclasses.replace(
                     task, message=self._explainer.plain(task.message, waits=task.phase == "waiting")
                 )
@@ -137,7 +138,7 @@ class ArgoEngine:
         return EngineStatus(
             running=running,
             tasks=_in_order(rows),
-            message=_summary(rows.values()) if running else "",
+            message=_summary(rows.values()) if running else missing_parts(heads),
             stages=self._starts.mean(job_id, look=running),
         )
 
@@ -281,6 +282,19 @@ class ArgoEngine:
             ):
                 return
             self._sleep(_POLL_SECONDS)
+
+
+def missing_parts(heads: Sequence[WorkflowHead]) -> str:
+    """Say which Workflows of the newest run are not there; empty if all are."""
+    newest = max((head.revision, head.run) for head in heads)
+    parts = [head for head in heads if (head.revision, head.run) == newest]
+    lacking = max(head.shards for head in parts) - len(parts)
+    if lacking <= 0:
+        return ""
+    return (
+        f"{lacking} of the {lacking + len(parts)} Workflows of this job are not on the cluster: its submission was interrupted, or"
+        f" they were deleted. Render what is missing with: cloud-farm retry {parts[0].job}"
+    )
 
 
 def missing_workflows(manifests: Sequence[Manifest], active: Sequence[WorkflowHead]) -> list[Manifest]:

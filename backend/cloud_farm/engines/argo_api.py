@@ -47,6 +47,7 @@ class WorkflowHead:
         chunks_sha256: Tells which chunks it renders.
         job: The job's id; `owner` who submitted it, as people write it.
         created: When it was made, ISO 8601 in UTC.
+        shards: Into how many its run was cut; 0 where it does not say.
     """
 
     name: str
@@ -60,6 +61,7 @@ class WorkflowHead:
     job: str = ""
     owner: str = ""
     created: str = ""
+    shards: int = 0
 
     @property
     def started(self) -> bool:
@@ -198,7 +200,7 @@ class Cluster:
     def delete_pod(self, pod: EndingPod) -> None:
         """Forget a pod without waiting for its node; only the very one that was seen."""
         body = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod.uid}}
-        self._call("DELETE", f"/api/v1/namespaces/{self.namespace}/pods/{pod.name}", body=body, without=(404,))
+        self._call("DELETE", f"/api/v1/namespaces/{self.namespace}/pods/{pod.name}", body=body, without=(404, 409))
 
     def nodes(self) -> list[dict[str, Any]]:
         """List the cluster's nodes."""
@@ -337,6 +339,11 @@ def _namespace_of(file: str | None, context: str | None) -> str:
     return str(chosen["context"].get("namespace") or "")
 
 
+def _number(label: Any) -> int:
+    """Read a number of ours; what somebody else wrote there is none."""
+    return int(label) if isinstance(label, str) and label.isdecimal() else 0
+
+
 def _pod_start(pod: Mapping[str, Any]) -> PodStart | None:
     status = pod.get("status") or {}
     made = seconds(pod["metadata"].get("creationTimestamp"))
@@ -352,7 +359,7 @@ def _pod_start(pod: Mapping[str, Any]) -> PodStart | None:
 def _head(item: Mapping[str, Any]) -> WorkflowHead:
     metadata = item["metadata"]
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
-    numbers = {key: int(labels.get(f"cloud-farm/{key}") or 0) for key in ("revision", "run", "shard")}
+    numbers = {key: _number(labels.get(f"cloud-farm/{key}")) for key in ("revision", "run", "shard", "shards")}
     return WorkflowHead(
         name=str(metadata["name"]),
         version=str(metadata["resourceVersion"]),

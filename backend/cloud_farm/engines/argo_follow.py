@@ -124,7 +124,13 @@ def read_shard(workflow: Mapping[str, Any]) -> Shard:
         message = f"How far it is can't be told: {problem}."
         return Shard(not ended, tuple(TaskStatus(task, "waiting", message) for task in ids), ended)
     begun = begun_tasks(nodes)
-    rest = _never_begun(begun.get(PREPARE), over=bool(ended))
+    # One that was told to stop ends as failed, too.
+    failed = (
+        str(status.get("message") or "")
+        if status.get("phase") in ("Failed", "Error") and not spec.get("shutdown")
+        else ""
+    )
+    rest = _never_begun(begun.get(PREPARE), over=bool(ended), why=failed)
     tasks = tuple(begun.get(task) or TaskStatus(task, *rest) for task in ids)
     running = not ended and (not spec.get("suspend") or active_pods(nodes.values()) > 0)
     return Shard(running, tasks, ended)
@@ -138,8 +144,10 @@ def chunk_ids(spec: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _never_begun(prepare: TaskStatus | None, *, over: bool) -> tuple[str, str]:
-    """Phase and message of chunks that have no node."""
+def _never_begun(prepare: TaskStatus | None, *, over: bool, why: str) -> tuple[str, str]:
+    """Phase and message of chunks that have no node; `why` the Workflow itself failed."""
     if not over:
         return "waiting", ""
-    return ("failed", prepare.message) if prepare is not None and prepare.phase == "failed" else ("stopped", "")
+    if prepare is not None and prepare.phase == "failed":
+        return "failed", prepare.message
+    return ("failed", why) if why and prepare is None else ("stopped", "")

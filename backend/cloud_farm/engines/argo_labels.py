@@ -67,6 +67,7 @@ def workflow_labels(plan: RenderPlan, profile: FarmProfile, shard: Shard, *, own
         "cloud-farm/revision": str(plan.revision),
         "cloud-farm/run": str(run),
         "cloud-farm/shard": str(shard.number),
+        "cloud-farm/shards": str(shard.of),
         OWNER: slugify(owner),
         VOLUME: volume_label(profile),
     }

@@ -129,7 +129,7 @@ def _render(
     return {
         "name": "render",
         "inputs": {"parameters": [{"name": key} for key in CHUNK_PARAMETERS]},
-        "metrics": {"prometheus": [_frames_metric(), _seconds_metric("render")]},
+        "metrics": {"prometheus": [_frames_metric(), _attempts_metric(), _seconds_metric("render")]},
         "metadata": _pod_metadata(settings, "{{inputs.parameters.id}}", {FRAMES: "{{inputs.parameters.frames}}"}),
         "retryStrategy": retry_strategy(version, backoff_s=settings.backoff_s, matching_nodes=settings.matching_nodes),
         **_placement(settings, _gpu_labels(profile), profile.gpu.tolerations),
@@ -147,9 +147,19 @@ def _frames_metric() -> Manifest:
     """Count frames for Prometheus, which reads them from Argo's controller."""
     return {
         "name": "cloud_farm_frames",
-        "help": "Frames of the chunks that ended, by how they did.",
+        "help": "Frames of the chunks that were rendered to their end.",
         "labels": [{"key": "result", "value": "{{status}}"}],
+        "when": "{{status}} == Succeeded",  # an attempt that fails says nothing of its frames: some of them may be there
         "counter": {"value": "{{inputs.parameters.count}}"},
+    }
+
+
+def _attempts_metric() -> Manifest:
+    return {
+        "name": "cloud_farm_attempts",
+        "help": "Attempts at chunks that ended, by how they did.",
+        "labels": [{"key": "result", "value": "{{status}}"}],
+        "counter": {"value": "1"},
     }
 
 

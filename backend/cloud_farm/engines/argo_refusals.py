@@ -41,7 +41,8 @@ def explain(server: str, namespace: str, method: str, path: str, error: ApiExcep
             " Argo Workflows there."
         )
     if status == 409:
-        return EngineConflictError(f"The cluster has that name already: {message}")
+        said = "has that name already" if method == "POST" else "has changed it meanwhile"
+        return EngineConflictError(f"The cluster {said}: {message}")
     if "admission webhook" in message or "ValidatingAdmissionPolicy" in message:
         return EngineError(f"A rule of the cluster refuses the job: {message} Ask the cluster's admin.")
     if status in (400, 413, 422) and (status == 413 or _SCHEMA_REFUSAL.search(message)):

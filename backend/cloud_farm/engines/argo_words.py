@@ -89,12 +89,12 @@ class Explainer:
                 " farm's profile right?"
             )
         count = self._count()
-        if "didn't match" in message:
+        taints = ", ".join(sorted(set(re.findall(r"untolerated taint \{([^}]*)\}", message))))
+        # Nodes that don't match are told of beside those that would fit: the label is the reason where no others are named.
+        if taints and "Insufficient" not in message:
+            return f"The nodes that would fit are kept for others (taint {taints}). Add a toleration to gpu.tolerations in the farm's profile."
+        if "didn't match" in message and "Insufficient" not in message:
             return self._no_such_node(count)
-        if "untolerated taint" in message:
-            taints = ", ".join(sorted(set(re.findall(r"untolerated taint \{([^}]*)\}", message))))
-            if "Insufficient" not in message:
-                return f"The nodes that would fit are kept for others (taint {taints}). Add a toleration to gpu.tolerations in the farm's profile."
         scarce = sorted(set(re.findall(r"Insufficient ([\w./-]*\w)", message)))
         if scarce:
             have = f" ({count.gpus} on {count.ready} nodes)" if count and self._profile.gpu.resource in scarce else ""
