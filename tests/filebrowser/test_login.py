@@ -174,6 +174,7 @@ def test_no_secret_in_any_error_log_or_repr(
     door: Door, line: FaultProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="urllib3")  # which the Kubernetes library lowers wherever it is used
     monkeypatch.setenv("COOKIE", "session=the-cookie-of-the-proxy")
     monkeypatch.setenv("HTTP_PROXY", "http://proxy-user:the-word-for-the-proxy@127.0.0.1:9")
     opened = door.at(line.url, headers={"Cookie": {"env": "COOKIE"}})
