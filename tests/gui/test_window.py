@@ -61,7 +61,7 @@ def test_a_scene_is_sent_by_a_click_and_its_frames_come_into_the_image_editor(bl
 def test_what_turns_and_frames_take_is_written_down(blender: Window) -> None:
     """What they took is no test, on machines that do other things besides; it is for people to look at."""
     state = blender.state()
-    assert state["ticks"] > 20
+    assert state["ticks"]
     records = {path.name.split(".")[1]: path.stat().st_mtime for path in blender.work.rglob("records/r1/*/*.json")}
     late = {key: at - records[f"{int(key.split()[1]):06d}"] for key, at in state["seen at"].items()}
     assert late
