@@ -92,6 +92,7 @@ def settings(scene: Any, options: argparse.Namespace) -> None:
     scene.cycles.seed = 11
     scene.cycles.use_animated_seed = True
     scene.cycles.use_denoising = False
+    render.threads_mode, render.threads = "FIXED", 1  # with more, single pixels depend on how they happen to run
     render.use_motion_blur = True
     render.use_persistent_data = options.persistent_data
     render.use_border, render.use_crop_to_border = True, options.crop
