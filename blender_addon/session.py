@@ -203,8 +203,9 @@ class Session:
 
     def _take_control(self, job: str, farm: str, line: Mapping[str, Any]) -> None:
         if "error" in line:
-            self.problem = str(line["error"]["message"])
-        self.refresh(farm)
+            self.problem = str(line["error"]["message"])  # a list that is fresh would wipe it away
+        else:
+            self.refresh(farm)
 
     def _take_frames(self, job: str, line: Mapping[str, Any]) -> None:
         if "error" in line:
