@@ -14,7 +14,7 @@ import bpy
 from .cloud_farm.presets import PRESETS
 from .preferences import LOCAL, chosen_farm, set_farm
 from .registering import of_classes
-from .session import SESSION
+from .session import SESSION, may_reach
 
 _DONE, _NOT_DONE = {"FINISHED"}, {"CANCELLED"}
 _NO_PRESET = "NONE"
@@ -275,7 +275,7 @@ class CLOUDFARM_OT_test_farm(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if chosen_farm(context) != LOCAL and not bpy.app.online_access:
+        if not may_reach(chosen_farm(context)):
             cls.poll_message_set("Allow Online Access in Preferences, System, Network")
             return False
         return not SESSION.farms.is_testing
@@ -285,62 +285,62 @@ class CLOUDFARM_OT_test_farm(bpy.types.Operator):
         return _DONE
 
 
-class CLOUDFARM_OT_import_farm(bpy.types.Operator):
+class _OnFarmElsewhere:
+    """Something that is done with a farm that has a profile of its own."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return chosen_farm(context) != LOCAL
+
+
+class _WithFile:
+    """Something that asks for a profile's file first."""
+
+    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: bpy.props.StringProperty(default="*.yaml;*.yml", options={"HIDDEN"})
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> Any:
+        assert context.window_manager is not None
+        context.window_manager.fileselect_add(self)  # type: ignore[arg-type]
+        return {"RUNNING_MODAL"}
+
+
+class CLOUDFARM_OT_import_farm(_WithFile, bpy.types.Operator):
     """Take in the profile of a farm that an admin gave you"""
 
     bl_idname = "cloud_farm.import_farm"
     bl_label = "Import Farm"
     bl_options = {"INTERNAL"}
 
-    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
-    filter_glob: bpy.props.StringProperty(default="*.yaml;*.yml", options={"HIDDEN"})
-
-    def invoke(self, context: bpy.types.Context, _event: Any) -> Any:
-        assert context.window_manager is not None
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
-
     def execute(self, _context: Any) -> Any:
         SESSION.farms.take_in(bpy.path.abspath(self.filepath))
         return _DONE
 
 
-class CLOUDFARM_OT_export_farm(bpy.types.Operator):
+class CLOUDFARM_OT_export_farm(_OnFarmElsewhere, _WithFile, bpy.types.Operator):
     """Write the profile of the chosen farm for others; passwords stay here"""
 
     bl_idname = "cloud_farm.export_farm"
     bl_label = "Export Farm"
     bl_options = {"INTERNAL"}
 
-    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
-    filter_glob: bpy.props.StringProperty(default="*.yaml;*.yml", options={"HIDDEN"})
     check_existing: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return chosen_farm(context) != LOCAL
-
-    def invoke(self, context: bpy.types.Context, _event: Any) -> Any:
-        assert context.window_manager is not None
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
         self.filepath = f"{chosen_farm(context)}.yaml"
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
+        return super().invoke(context, event)
 
     def execute(self, context: bpy.types.Context) -> Any:
         SESSION.farms.hand_on(chosen_farm(context), bpy.path.ensure_ext(bpy.path.abspath(self.filepath), ".yaml"))
         return _DONE
 
 
-class CLOUDFARM_OT_remove_farm(bpy.types.Operator):
+class CLOUDFARM_OT_remove_farm(_OnFarmElsewhere, bpy.types.Operator):
     """Remove the profile of the chosen farm from this computer; the farm and its jobs stay"""
 
     bl_idname = "cloud_farm.remove_farm"
     bl_label = "Remove Farm"
     bl_options = {"INTERNAL"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return chosen_farm(context) != LOCAL
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
         assert context.window_manager is not None

@@ -32,18 +32,13 @@ class Farms:
         self._wanted = ""
         self._asked = ""
 
-    @property
-    def is_watched(self) -> bool:
-        """Whether somebody looks at a farm that is not known yet."""
-        return bool(self._wanted) and self._wanted != self._asked
-
     def watch(self, farm: str) -> None:
         """Somebody looks at a farm's profile. Called while drawing, so it only takes a note."""
         self._wanted = farm if farm not in self.profiles else ""
 
     def tick(self) -> None:
         """Ask for what is looked at; once, whatever the answer is."""
-        if self.is_watched:
+        if self._wanted and self._wanted != self._asked:
             farm = self._asked = self._wanted
             self._client().ask("profile", lambda line: self._take_profile(farm, line), farm=farm)
 

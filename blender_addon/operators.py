@@ -12,7 +12,7 @@ from .outbox import CHECK, SCOUT, SEND
 from .preferences import LOCAL, chosen_farm
 from .properties import state_of
 from .registering import of_classes
-from .session import SESSION
+from .session import SESSION, may_reach
 
 _DONE, _NOT_DONE = {"FINISHED"}, {"CANCELLED"}
 _SNAPSHOTS = "snapshots"
@@ -32,11 +32,6 @@ def active_job(context: bpy.types.Context) -> dict[str, Any] | None:
     return SESSION.job(state.jobs[state.active_job].name)
 
 
-def may_reach(context: bpy.types.Context) -> bool:
-    """Whether the chosen farm may be spoken to: this computer always, others when Blender may go online."""
-    return chosen_farm(context) == LOCAL or bool(bpy.app.online_access)
-
-
 class _Begin(bpy.types.Operator):
     """Something that begins with a snapshot of the scene; `verb` is what the worker does with it."""
 
@@ -49,7 +44,7 @@ class _Begin(bpy.types.Operator):
         if SESSION.outbox.is_busy:
             cls.poll_message_set("A scene is just being sent")
             return False
-        if not may_reach(context):
+        if not may_reach(chosen_farm(context)):
             cls.poll_message_set("Allow Online Access in Preferences, System, Network, or choose the farm 'local'")
             return False
         return context.scene is not None
@@ -124,7 +119,7 @@ class CLOUDFARM_OT_send_again(bpy.types.Operator):
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
         sending = SESSION.outbox.sending
-        return sending is not None and (sending.farm == LOCAL or bool(bpy.app.online_access))
+        return sending is not None and may_reach(sending.farm)
 
     def execute(self, _context: bpy.types.Context) -> Any:
         SESSION.outbox.send_again()
@@ -139,7 +134,7 @@ class CLOUDFARM_OT_refresh(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return may_reach(context)
+        return may_reach(chosen_farm(context))
 
     def execute(self, context: bpy.types.Context) -> Any:
         SESSION.refresh(chosen_farm(context))
@@ -162,7 +157,7 @@ class _OnJob(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         job = active_job(context)
-        if job is not None and job["farm"] != LOCAL and not bpy.app.online_access:
+        if job is not None and not may_reach(job["farm"]):
             cls.poll_message_set("Allow Online Access in Preferences, System, Network")
             return False
         return job is not None and (not cls.states or job["state"] in cls.states)
@@ -297,7 +292,11 @@ class CLOUDFARM_OT_view(_OnJob):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         job = active_job(context)
-        return job is not None and job["frames_done"] > 0
+        return (
+            job is not None
+            and job["frames_done"] > 0
+            and (image_viewer.has_frames(job["id"]) or may_reach(job["farm"]))
+        )
 
     def execute(self, context: bpy.types.Context) -> Any:
         job = self.wanted(context)

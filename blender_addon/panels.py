@@ -12,12 +12,12 @@ import bpy
 
 from . import render_presets
 from .drawing import SEVERITIES, paragraph
-from .operators import active_job, may_reach, send_label
+from .operators import active_job, send_label
 from .outbox import CHECK
 from .preferences import chosen_farm
-from .preflight import FIXES, described, quick_findings
+from .preflight import FIXES, SHOWN, described, quick_findings
 from .properties import settings_of, state_of
-from .session import SESSION
+from .session import SESSION, may_reach
 
 if TYPE_CHECKING:
     from .outbox import Sending
@@ -59,7 +59,7 @@ class _Send:
         assert scene is not None
         layout.use_property_split = True
         layout.use_property_decorate = False
-        SESSION.watch(chosen_farm(context) if may_reach(context) else "local")
+        SESSION.watch(chosen_farm(context) if may_reach(chosen_farm(context)) else "local")
         settings = settings_of(scene)
         column = layout.column()
         column.prop(settings, "frames")
@@ -101,7 +101,7 @@ def _draw_buttons(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
         row = layout.row(align=True)
         row.operator("cloud_farm.check", icon="VIEWZOOM")
         row.operator("cloud_farm.scout", icon="RENDER_STILL")
-    if not may_reach(context):
+    if not may_reach(chosen_farm(context)):
         column = layout.column()
         column.label(text="This farm needs online access", icon="INTERNET_OFFLINE")
         column.operator("extensions.userpref_allow_online", text="Allow Online Access", icon="CHECKMARK")
@@ -176,7 +176,7 @@ def _draw_findings(
 def _draw_help(column: bpy.types.UILayout, finding: Mapping[str, Any]) -> None:
     fix = FIXES.get(str(finding["code"]))
     kind, name = described(str(finding["datablock"]))
-    can_show = kind in ("Object", "Image")
+    can_show = kind in SHOWN
     if fix is None and not can_show:
         return
     row = column.row(align=True)

@@ -16,10 +16,8 @@ from .registering import of_classes
 
 _DONE, _NOT_DONE = {"FINISHED"}, {"CANCELLED"}
 _LABEL = re.compile(r"(?P<kind>[A-Za-z ]+) '(?P<name>.*)'")
-_COLLECTIONS = {
-    "Image": "images", "Object": "objects", "Scene": "scenes", "Library": "libraries", "Sound": "sounds", "Movie Clip": "movieclips",
-    "Font": "fonts", "Cache File": "cache_files", "Volume": "volumes", "Text": "texts", "Material": "materials",
-}  # fmt: skip
+SHOWN = {"Image": "images", "Object": "objects"}
+"""Kinds of datablocks that can be gone to, and where they are."""
 _MOVIE_FORMATS = {"AVI_JPEG", "AVI_RAW", "FFMPEG"}
 
 
@@ -62,7 +60,7 @@ def described(label: str) -> tuple[str, str]:
 def find_datablock(label: str) -> bpy.types.ID | None:
     """Return the datablock that a finding is about; None if it is gone or of a kind that can't be shown."""
     kind, name = described(label)
-    blocks: Any = getattr(bpy.data, _COLLECTIONS[kind], None) if kind in _COLLECTIONS else None
+    blocks: Any = getattr(bpy.data, SHOWN[kind], None) if kind in SHOWN else None
     return blocks.get(name) if blocks is not None else None
 
 

@@ -17,9 +17,9 @@ from .cloud_farm.errors import InvalidJobError
 from .cloud_farm.frames import FrameRange
 from .cloud_farm.job import RenderJob
 from .cloud_farm.json_data import to_json
+from .cloud_farm.snapshots import HOLD, SNAPSHOT
 from .properties import settings_of
 
-SNAPSHOT, HOLD = "snapshot.json", "hold"
 _UNTITLED = "untitled"
 _SUFFIXES = {
     "OPEN_EXR": ".exr",

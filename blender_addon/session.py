@@ -38,7 +38,7 @@ class Session:
 
     def __init__(self) -> None:
         self.farms = Farms(lambda: self.client)
-        self.outbox = Outbox(lambda: self.client, on_submitted=self._take_submitted, may_go_on=_may_reach)
+        self.outbox = Outbox(lambda: self.client, on_submitted=self._take_submitted, may_go_on=may_reach)
         self.jobs: list[dict[str, Any]] = []
         self.pictures: dict[str, Mapping[str, Any]] = {}
         self.problem = ""
@@ -132,7 +132,7 @@ class Session:
             self._has_looked_back = True
             self.outbox.look_back(self.folder("snapshots"))
         is_due = time.monotonic() - self._asked_at > _REFRESH_SECONDS
-        if self._is_watched and is_due and not self._is_listing and _may_reach(self._watched_farm):
+        if self._is_watched and is_due and not self._is_listing and may_reach(self._watched_farm):
             self.refresh(self._watched_farm)
         self._is_watched = False
         self.farms.tick()
@@ -167,7 +167,7 @@ class Session:
             self._followed.pop(job, None)
             self._let_gone.discard(job)
             error = line.get("error", {})
-            if error.get("kind") == "WorkerDied" and _may_reach(farm):
+            if error.get("kind") == "WorkerDied" and may_reach(farm):
                 self.follow(job, farm)  # the next worker goes on with it
             elif error and error.get("kind") != "Cancelled":
                 self.problem = str(error["message"])
@@ -250,7 +250,8 @@ class Session:
             item.done, item.failed, item.total = job["frames_done"], job["frames_failed"], job["frames_total"]
 
 
-def _may_reach(farm: str) -> bool:
+def may_reach(farm: str) -> bool:
+    """Whether a farm may be spoken to: this computer always, others when Blender may go online."""
     return farm == "local" or bool(bpy.app.online_access)
 
 

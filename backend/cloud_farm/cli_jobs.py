@@ -44,8 +44,10 @@ def jobs(farm: str | None, json: bool, tags: tuple[str, ...]) -> int:
 
 def _strays(found: Sequence[JobSummary]) -> list[Line]:
     """Say what to do about jobs that only the engine knows of."""
+    from .status import NOT_ON_VOLUME
+
     width = shutil.get_terminal_size().columns - 1
-    texts = [f"{job.id}: {job.message}" for job in found if job.state == "not on volume"]
+    texts = [f"{job.id}: {job.message}" for job in found if job.state == NOT_ON_VOLUME]
     return [line for text in texts for line in wrapped(text, width, first=(Span(" ! ", "warning"),))]
 
 

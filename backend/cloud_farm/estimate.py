@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from . import history
 from .errors import CloudFarmError
 from .job import RenderJob, parse_job
-from .job_search import job_ids
+from .job_search import DAY, job_ids
 from .layout import JobLayout, slugify
 from .plan import RenderPlan
 from .stages import StageTimes
@@ -17,7 +17,6 @@ from .stores import Store
 from .tracking import JobTracker, Published
 
 _MOST_JOBS, _MOST_FRAMES = 10, 9
-_DAY = slice(-len("20261123-abc123"), -len("-abc123"))
 _SAME = ("scene", "samples", "percentage", "device", "engine", "cameras", "view_layers")
 """What two jobs have in common if frames of one tell how long those of the other take."""
 
@@ -106,8 +105,8 @@ def _spread(published: Sequence[Published]) -> list[Published]:
 def _alike(store: Store, job: RenderJob) -> Iterator[str]:
     """Yield jobs of the same name that render in the same way, the newest day first."""
     begin = slugify(job.title) + "-"
-    named = [job_id for job_id in job_ids(store) if job_id[: _DAY.start] == begin]
-    for job_id in sorted(named, key=lambda found: found[_DAY], reverse=True)[:_MOST_JOBS]:
+    named = [job_id for job_id in job_ids(store) if job_id[: DAY.start] == begin]
+    for job_id in sorted(named, key=lambda found: found[DAY], reverse=True)[:_MOST_JOBS]:
         try:
             path = JobLayout(job_id).job_json
             other = parse_job(store.read(path), where=str(path)).job

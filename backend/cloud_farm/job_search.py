@@ -6,7 +6,8 @@ from .errors import JobNotFoundError
 from .layout import JOBS, JobLayout, is_job_id
 from .stores import Store
 
-_DAY = slice(-len("20261123-abc123"), -len("-abc123"))
+DAY = slice(-len("20261123-abc123"), -len("-abc123"))
+"""Where a job's id tells the day; before it stands the scene's name."""
 
 
 def job_ids(store: Store) -> list[str]:
@@ -27,8 +28,8 @@ def find_job(store: Store, text: str, *, farm: str) -> str:
     if text in ("", "last"):
         if not ids:
             raise JobNotFoundError(f"Farm '{farm}' has no jobs yet. Start one with: cloud-farm render SCENE.blend")
-        newest = max(job_id[_DAY] for job_id in ids)  # ids tell the day; only its jobs have to be looked at
-        return max((job_id for job_id in ids if job_id[_DAY] == newest), key=lambda job_id: made_at(store, job_id))
+        newest = max(job_id[DAY] for job_id in ids)  # ids tell the day; only its jobs have to be looked at
+        return max((job_id for job_id in ids if job_id[DAY] == newest), key=lambda job_id: made_at(store, job_id))
     matches = [text] if text in ids else sorted(job_id for job_id in ids if job_id.startswith(text))
     if len(matches) == 1:
         return matches[0]

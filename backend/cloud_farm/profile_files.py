@@ -16,7 +16,6 @@ from .profile import LAYERED, NAME, load_profile, nest, read_profile_file
 REMOVED = ".removed"
 """Ends the name of a profile that was taken away: whoever did it by mistake renames the file back."""
 _PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
-_SECRETS = "secrets"
 
 
 def save_profile(farm: str, values: Mapping[str, Any]) -> Path:
@@ -99,7 +98,7 @@ def keep_secret(farm: str, key: str, secret: str) -> dict[str, str]:
     Args:
         key: What it is for, `filebrowser.password`.
     """
-    folder = user_folders().config / _SECRETS
+    folder = secrets_folder()
     path = folder / f"{_checked(farm)}.{key}"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=_PRIVATE_FOLDER)
@@ -111,7 +110,7 @@ def keep_secret(farm: str, key: str, secret: str) -> dict[str, str]:
 
 def secrets_folder() -> Path:
     """Return where `keep_secret` puts them."""
-    return user_folders().config / _SECRETS
+    return user_folders().config / "secrets"
 
 
 def _own_file(farm: str) -> Path:

@@ -28,10 +28,14 @@ class StageTimes:
         self._seen: set[str] = set()
         self._told: dict[str, list[float]] = {}
 
+    @property
+    def is_enough(self) -> bool:
+        """Whether the sample is as large as it gets."""
+        return len(self._seen) >= _IN_ALL
+
     def look(self, ended: Iterable[str]) -> None:
         """Read a few of the attempts that ended and were not read yet."""
-        room = min(_A_LOOK, _IN_ALL - len(self._seen))
-        chosen = sorted(set(ended) - self._seen)[:room] if room > 0 else []
+        chosen = sorted(set(ended) - self._seen)[: min(_A_LOOK, _IN_ALL - len(self._seen))]
         self._seen.update(chosen)
         for_each(chosen, self._read, workers=self._store.connections)
 

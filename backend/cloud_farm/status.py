@@ -215,7 +215,7 @@ class StatusReader:
             part.add(fresh)
         self._table.update(fresh)
         self._running = self._tracker.running() if engine.running and look_closely else ()
-        if look_closely:
+        if look_closely and not self._stages.is_enough:
             self._stages.look(self._tracker.ended_chunks)
 
     def _derive(self, engine: EngineStatus) -> tuple[str, str, bool]:

@@ -120,20 +120,7 @@ def main(zip_file: str) -> dict[str, Any]:
     found["movie"] = draw(session)
     bpy.ops.cloud_farm.use_images()
     found["no movie"] = draw(session)
-    folder = Path("/nowhere")
-    for name, sending in {
-        "sending": outbox.Sending("local", "shot", folder, request=3, step="Sending", fraction=0.4),
-        "refused": outbox.Sending("local", "shot", folder, error="It can't be: no.", findings=[FINDING] * 12),
-        "broken off": outbox.Sending("local", "shot", folder, error="The farm is away.", can_go_on=True),
-        "checked": outbox.Sending("local", "shot", folder, verb="preflight", findings=[FINDING], result=CHECKED),
-        "checked anew": outbox.Sending(
-            "local", "shot", folder, verb="preflight", result={**CHECKED, "findings": [], "estimate": None}
-        ),
-        "scouted": outbox.Sending("local", "shot", folder, verb="scout", result=SCOUTED),
-    }.items():
-        session.outbox.sending = sending
-        found[name] = draw(session)
-    session.outbox.sending = None
+    found |= sent(session, outbox)
     for state in (
         "uploading",
         "queued",
@@ -161,6 +148,26 @@ def main(zip_file: str) -> dict[str, Any]:
     found["testing"] = draw(session)
     assert preferences.chosen_farm(bpy.context) == "studio"
     return {**found, "operators": described_operators(), "properties": described_properties(scene)}
+
+
+def sent(session: Any, outbox: Any) -> dict[str, Any]:
+    """Draw what may become of a scene that was sent, checked or scouted."""
+    found: dict[str, Any] = {}
+    folder = Path("/nowhere")
+    for name, sending in {
+        "sending": outbox.Sending("local", "shot", folder, request=3, step="Sending", fraction=0.4),
+        "refused": outbox.Sending("local", "shot", folder, error="It can't be: no.", findings=[FINDING] * 12),
+        "broken off": outbox.Sending("local", "shot", folder, error="The farm is away.", can_go_on=True),
+        "checked": outbox.Sending("local", "shot", folder, verb="preflight", findings=[FINDING], result=CHECKED),
+        "checked anew": outbox.Sending(
+            "local", "shot", folder, verb="preflight", result={**CHECKED, "findings": [], "estimate": None}
+        ),
+        "scouted": outbox.Sending("local", "shot", folder, verb="scout", result=SCOUTED),
+    }.items():
+        session.outbox.sending = sending
+        found[name] = draw(session)
+    session.outbox.sending = None
+    return found
 
 
 def described_operators() -> list[dict[str, str]]:

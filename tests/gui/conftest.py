@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ..addon.conftest import extension as extension
-from .window import Window, window
+from .window import WORK, Window, window
 
 _HERE = Path(__file__).parent
 PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
@@ -30,8 +30,7 @@ def prepared(suite: str, extension: Path, work: Path, pictures: Path) -> Iterato
     pictures.mkdir(parents=True, exist_ok=True)
     for path in (extension, _HERE / "spy.py", _HERE / "scene.py"):
         shutil.copy(path, work)
-    zip_file = f"/mnt/work/{extension.name}"
     with window(suite, work, pictures) as made:
-        made.run("blender", "--command", "extension", "install-file", "-r", "user_default", "-e", zip_file)
-        made.run("blender", "-b", "--factory-startup", "--python", "scene.py", "--", "/mnt/work/shot.blend")
+        made.run("blender", "--command", "extension", "install-file", "-r", "user_default", "-e", extension.name)
+        made.run("blender", "-b", "--factory-startup", "--python", "scene.py", "--", f"{WORK}/shot.blend")
         yield made

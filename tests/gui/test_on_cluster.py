@@ -19,7 +19,7 @@ from ..cluster.farm import Cluster
 from ..contracts.argo_farm import ArgoFarm
 from .conftest import PICTURES, prepared
 from .test_window import sidebar
-from .window import SUITES, Window
+from .window import SUITES, WORK, Window
 
 _SUITE = "trixie"  # its Blender is the one of the cluster's image
 _SECONDS = 600.0
@@ -48,9 +48,9 @@ def write_profile(farm: ArgoFarm, work: Path) -> None:
     """Write the profile with what it refers to, as the Blender inside sees it."""
     data = json.loads(json.dumps({k: v for k, v in dataclasses.asdict(farm.profile).items() if v and k != "origins"}))
     (work / "kubeconfig").write_text(whole_kubeconfig(Path(farm.profile.kubernetes["kubeconfig"])))
-    data["kubernetes"]["kubeconfig"] = "/mnt/work/kubeconfig"
+    data["kubernetes"]["kubeconfig"] = f"{WORK}/kubeconfig"
     shutil.copyfile(data["filebrowser"]["password"]["file"], work / "password")
-    data["filebrowser"]["password"] = {"file": "/mnt/work/password"}
+    data["filebrowser"]["password"] = {"file": f"{WORK}/password"}
     (work / "home" / "farms").mkdir(parents=True)
     (work / "home" / "farms" / "studio.yaml").write_text(yaml.safe_dump({**data, "name": "studio"}))
 
@@ -79,7 +79,7 @@ def test_a_scene_is_sent_without_a_window_and_its_frames_land(
     blender: Window, farm: ArgoFarm, cluster: Cluster
 ) -> None:
     script = "profile/extensions/user_default/cloud_farm/submit.py"
-    words = ("--farm", "studio", "--wait", "--json", "-o", "/mnt/work/headless/shot_####")
+    words = ("--farm", "studio", "--wait", "--json", "-o", f"{WORK}/headless/shot_####")
     said = blender.run(
         "blender", "-b", "shot.blend", "--online-mode", "--python", script, "--", *words, seconds=_SECONDS
     )

@@ -27,7 +27,7 @@ _PACKAGES = (
 _CATTRS = "cattrs==25.3.0"  # Debian's 5.2 lacks it, and without it Blender's extension system does not register
 _SCREEN = "1600x1700x24"
 _WINDOW = ("0", "0", "1500", "1600")
-_WORK = "/mnt/work"
+WORK = "/artist"
 _PATIENCE, _BUILD_SECONDS = 120.0, 1800.0
 
 
@@ -61,7 +61,7 @@ class Window:
 
     Args:
         root: Its file system.
-        work: A folder of ours that it sees as /mnt/work.
+        work: A folder of ours that it sees as WORK, where its programs run.
         pictures: Where screenshots go.
     """
 
@@ -70,10 +70,9 @@ class Window:
         self.version = version
         self._root = root
         self._pictures = pictures
-        self._display = ""
         self._environment = {
-            "PATH": "/usr/bin:/bin:/usr/games", "HOME": _WORK, "LANG": "C.UTF-8", "LIBGL_ALWAYS_SOFTWARE": "1",
-            "BLENDER_USER_RESOURCES": f"{_WORK}/profile", "CLOUD_FARM_HOME": f"{_WORK}/home",
+            "PATH": "/usr/bin:/bin:/usr/games", "HOME": WORK, "LANG": "C.UTF-8", "LIBGL_ALWAYS_SOFTWARE": "1",
+            "BLENDER_USER_RESOURCES": f"{WORK}/profile", "CLOUD_FARM_HOME": f"{WORK}/home",
         }  # fmt: skip
 
     def run(self, *words: str, seconds: float = _PATIENCE) -> str:
@@ -118,15 +117,14 @@ class Window:
         os.close(write)
         try:
             with os.fdopen(read, encoding="ascii") as stream:
-                self._display = f":{stream.readline().strip()}"
-            self._environment["DISPLAY"] = self._display
+                self._environment["DISPLAY"] = f":{stream.readline().strip()}"
             yield
         finally:
             server.terminate()
             server.wait()
 
     def _inside(self, *words: str) -> list[str]:
-        return [program("chroot", package="coreutils"), str(self._root), "/usr/bin/env", "-C", _WORK, *words]
+        return [program("chroot", package="coreutils"), str(self._root), "/usr/bin/env", "-C", WORK, *words]
 
     # -- looking and touching --------------------------------------------------------------------------------------------
 
@@ -160,19 +158,13 @@ class Window:
         time.sleep(0.3)  # Blender lights up what is below the mouse before a click counts
         self._mouse("click", "1")
 
-    def press(self, *keys: str) -> None:
-        """Press keys by X's names, one after the other."""
-        for key in keys:
-            self._mouse("key", key)
-            time.sleep(0.3)
-
     def _mouse(self, *words: str) -> None:
         self.run("xdotool", *words)
 
     def picture(self, name: str) -> Path:
         """Take a picture of the whole screen."""
         target = self._pictures / f"{name}.png"
-        raw = self.run("sh", "-c", f"xwd -root -silent | convert xwd:- {_WORK}/{name}.png && echo ok")
+        raw = self.run("sh", "-c", f"xwd -root -silent | convert xwd:- {WORK}/{name}.png && echo ok")
         assert raw.strip() == "ok"
         shutil.move(self.work / f"{name}.png", target)
         return target
@@ -186,7 +178,7 @@ def window(suite: str, work: Path, pictures: Path) -> Iterator[Window]:
     if not lock.acquire(patience=_BUILD_SECONDS):
         raise RuntimeError(f"somebody else uses the Blender of {suite} and does not finish")
     try:
-        with mounted(root), _bound(work, root / "mnt" / "work"):
+        with mounted(root), _bound(work, root / WORK.lstrip("/")):
             yield Window(root, work, pictures, version=SUITES[suite])
     finally:
         lock.release()
