@@ -132,7 +132,9 @@ def _submit(front: _Front, values: Mapping[str, Any], farm: str, below: Path) ->
     job = options.job_from_values(bpy.data.filepath, chosen)
     snapshot = reader.write_snapshot(job, farm=farm, below=below)
     verb = "preflight" if values["dry_run"] else "submit"
-    answer = front.ask(verb, snapshot=str(snapshot), allow_scripts=values["allow_scripts"])
+    answer = front.ask(
+        verb, snapshot=str(snapshot), allow_scripts=values["allow_scripts"], job_id=values["job_id"] or ""
+    )
     if "error" in answer:
         return _failed(answer["error"])
     result = answer["result"]

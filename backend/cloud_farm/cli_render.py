@@ -38,7 +38,7 @@ _SHOWN_CHUNKS = 20
 @click.argument("scene_file", metavar="[SCENE]", required=False)
 @click.option("--on-volume", metavar="PATH", help="A .blend that is on the farm's volume already; takes SCENE's place.")
 @job_options
-@front_options("farm", "allow_scripts", "dry_run", "json")
+@front_options("farm", "allow_scripts", "job_id", "dry_run", "json")
 @local_options
 @click.option(
     "--wait/--detach", default=True, help="Follow the job to its end, or leave it to the farm.  [default: --wait]"
@@ -171,7 +171,9 @@ def _submit(farm: Farm, job: RenderJob, values: dict[str, Any], stages: list[str
                 stages.append(event.stage)
             show(event)
 
-        made = farm.submit(job, allow_scripts=values["allow_scripts"], on_event=listen)
+        made = farm.submit(
+            job, allow_scripts=values["allow_scripts"], job_id=values.get("job_id") or "", on_event=listen
+        )
         listen(Submitted(made.job_id, made.revision, made.plan.frame_count, len(made.plan.chunks), str(made.landing)))
         return made
 

@@ -110,6 +110,14 @@ class JobControl:
         self._engine.submit(_unfinished(stored, status))
         return stored.revision
 
+    def start_rest(self, status: JobStatus) -> RenderPlan:
+        """Start what an interrupted submission left out; returns the plan. What began, or what people did to it, stays."""
+        stored = self._stored_plan()
+        is_fresh = history.last_control(self._history()) == history.SUBMITTED and status.state != "done"
+        if is_fresh and (status.engine_running or not self._store.list(self._layout.attempts)):
+            self._engine.submit(stored)
+        return stored
+
     def new_revision(
         self, frames: FrameRange | None, overrides: Mapping[str, Any], *, allow_scripts: bool = False
     ) -> int:

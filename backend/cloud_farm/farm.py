@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from .control import JobControl, cancel_whatever_answers
 from .engines import Engine, open_engine
 from .errors import InvalidJobError, JobBusyError, JobNotFoundError, NotFoundError, StoreError, StoreUnreachableError
-from .events import CancelToken, Listener, PauseSwitch, Stage, counted, ignore
+from .events import CancelToken, Listener, PauseSwitch, ignore
 from .following import look_patiently
 from .frames import FrameRange
 from .job import Finding, JobDocument, RenderJob, parse_job
 from .job_list import is_stray, list_jobs, over_before
 from .job_logs import JobLogs
-from .job_notes import forget_note, read_note, write_note
+from .job_notes import forget_note, read_note
 from .job_search import find_job, made_at, unknown_job
 from .landed import Landing
 from .landing import check_landing, default_fetch_folder
@@ -70,12 +70,14 @@ class Farm:
         *,
         allow_scripts: bool = False,
         home: Path | None = None,
+        job_id: str = "",
         on_event: Listener = ignore,
     ) -> Iterator[Any]:
         """Pack and plan a job and send nothing: what `--dry-run` and `plan` show. Yields a `submission.Prepared`.
 
         Args:
             home: What `//` in an output path means where the scene file is a copy of another: that one's folder.
+            job_id: The id that it gets; empty draws one.
 
         Raises:
             InvalidJobError: The scene or the job has an error; each is named.
@@ -85,9 +87,10 @@ class Farm:
         with (
             self._scene_file(job) as scene_file,
             prepared(
-                job, self.profile, scene_file=scene_file, allow_scripts=allow_scripts, home=home, on_event=on_event
+                job, self.profile, scene_file=scene_file, allow_scripts=allow_scripts, home=home, job_id=job_id,
+                on_event=on_event,
             ) as ready,
-        ):
+        ):  # fmt: skip
             yield ready
 
     def submit(
@@ -96,6 +99,7 @@ class Farm:
         *,
         allow_scripts: bool = False,
         home: Path | None = None,
+        job_id: str = "",
         on_event: Listener = ignore,
         cancel: CancelToken | None = None,
         pause: PauseSwitch | None = None,
@@ -104,32 +108,27 @@ class Farm:
 
         Args:
             home: As in `prepare`.
+            job_id: As in `prepare`. A submission that is repeated with one id is one job, wherever it was broken off.
             cancel: Ends the upload; what was sent stays for the next try.
             pause: Halts the upload while it is set.
 
         Raises:
             InvalidJobError: Refused before anything was sent.
+            JobBusyError: Somebody else sends this very job.
             LandingError: The landing folder can't be written.
             StoreError: The volume did not take it.
             Cancelled: `cancel` was set; nothing renders.
         """
-        from .sending import send
         from .submission import refuse_errors
+        from .submitting import finish_submission, is_submitted, submit_ready
 
-        with self.prepare(job, allow_scripts=allow_scripts, home=home, on_event=on_event) as ready:
+        if is_job_id(job_id) and is_submitted(self.store, job_id):
+            landing = self.landing_folder(job_id)
+            return finish_submission(self._control(job_id), self.status(job_id), landing=landing, on_event=on_event)
+        with self.prepare(job, allow_scripts=allow_scripts, home=home, job_id=job_id, on_event=on_event) as ready:
             refuse_errors(self.check())
             check_landing(ready.landing)
-            found = send(ready, self.store, on_event=on_event, cancel=cancel, pause=pause)
-            write_note(ready.plan.job_id, self.profile, ready.landing)
-            on_event(
-                Stage(
-                    "submitting",
-                    f"{counted(ready.plan.frame_count, 'frame')} in {counted(len(ready.plan.chunks), 'chunk')}",
-                )
-            )
-            self.engine.submit(ready.plan)
-            findings = (*ready.findings, *found)
-            return Submission(ready.plan.job_id, ready.plan.revision, ready.plan, findings, ready.landing)
+            return submit_ready(ready, self.store, self.engine, on_event=on_event, cancel=cancel, pause=pause)
 
     # -- look -------------------------------------------------------------------------------------------------------
 

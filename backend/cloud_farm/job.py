@@ -361,8 +361,9 @@ def parse_job(raw: bytes, *, where: str) -> JobDocument:
     return from_json(JobDocument, load_json(raw, where=where), where=where)
 
 
-def new_job_id(title: str, *, today: datetime.date) -> str:
-    """Draw a job id: `<slug>-<yyyymmdd>-<6 random>`."""
+def new_job_id(title: str, *, today: datetime.date | None = None) -> str:
+    """Draw a job id: `<slug>-<yyyymmdd>-<6 random>`, the day in UTC."""
+    today = today or datetime.datetime.now(datetime.UTC).date()
     alphabet = "abcdefghijklmnopqrstuvwxyz0123456789"
     tail = "".join(secrets.choice(alphabet) for _ in range(6))
     return f"{slugify(title)}-{today:%Y%m%d}-{tail}"

@@ -77,6 +77,14 @@ FRONT_OPTIONS: tuple[Option, ...] = (
         "switch",
         "Let Python in the scene run (drivers, handlers). Only for scenes you trust.",
     ),
+    Option(
+        ("--job-id",),
+        "",
+        "text",
+        "The job's id, as shot-20261130-abc123: repeated with the same one it is one job.",
+        "ID",
+        default="drawn",
+    ),
     Option(("--dry-run",), "", "switch", "Check and plan everything, send nothing."),
     Option(("--json",), "", "switch", "One JSON event a line, for programs."),
 )

@@ -15,9 +15,10 @@ from . import history
 from .assets import Asset
 from .control import publish_plan
 from .delivery import Delivery
-from .errors import StoreError, StoreUnreachableError
+from .errors import JobBusyError, StoreError, StoreUnreachableError
 from .events import CancelToken, FindingFound, Listener, PauseSwitch, Stage, counted, ignore
-from .job import SCHEMA, Finding
+from .job import SCHEMA, Finding, parse_job
+from .job_notes import forget_note, write_note
 from .json_data import to_json
 from .layout import JobLayout
 from .parallel import for_each
@@ -52,6 +53,7 @@ def send(
 
     Raises:
         StoreFullError: It does not fit; nothing was sent.
+        JobBusyError: Somebody else sends a job of this id.
         StoreError: The volume did not take it. What was sent stays for the next try, the job itself goes.
         Cancelled: `cancel` was set; likewise.
     """
@@ -66,6 +68,7 @@ def send(
         delivery.send(missing)
         _send_scripts(ready, store, cancel)
         delivery.settle(assets)
+        write_note(ready.plan.job_id, ready.profile, ready.landing)  # once it is submitted nobody may be left to do so
         publish_plan(ready.plan, store)
     return (*space, *delivery.findings)
 
@@ -80,15 +83,33 @@ def _claimed(ready: Prepared, store: Store) -> Iterator[None]:
     layout = JobLayout(job_id)
     with upload_lock(job_id):
         if not store.put(_job_json(ready), layout.job_json, if_absent=True):
-            raise StoreError(f"The volume has a job {job_id} already. Submit again: a new id is drawn.")
+            _take_over(ready, store)
         try:
             yield
         except StoreUnreachableError:
             raise  # it would not hear us
         except BaseException:
+            forget_note(job_id)
             with contextlib.suppress(StoreError):
                 store.trash(layout.folder, job_id=job_id)
             raise
+
+
+def _take_over(ready: Prepared, store: Store) -> None:
+    """Begin anew with a job that an earlier try of ours left half sent: it may have been packed otherwise. Files stay.
+
+    Raises:
+        JobBusyError: It was submitted meanwhile, or somebody else's program sends it.
+    """
+    layout = JobLayout(ready.plan.job_id)
+    before = parse_job(store.read(layout.job_json), where=str(layout.job_json))
+    if (before.host, before.owner) != (socket.gethostname(), history.user_name()):
+        raise JobBusyError(f"Job {before.id} is being sent by {before.owner} from {before.host}. Choose another id.")
+    if history.read_history(store, before.id):
+        raise JobBusyError(f"Job {before.id} was submitted a moment ago. Follow it with: cloud-farm follow {before.id}")
+    store.trash(layout.folder, job_id=before.id)
+    if not store.put(_job_json(ready), layout.job_json, if_absent=True):
+        raise JobBusyError(f"Another program sends job {before.id} at this moment.")
 
 
 def _send_scripts(ready: Prepared, store: Store, cancel: CancelToken | None) -> None:

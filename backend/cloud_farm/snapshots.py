@@ -27,6 +27,7 @@ SNAPSHOT = "snapshot.json"
 `images` names of painted images to their files in the snapshot."""
 HOLD = "hold"
 """A file in a snapshot that waits for the artist's word: it is not sent by itself."""
+_JOB_ID = "job_id"
 _HOLD_SECONDS = 86400.0
 _REPOINT_SECONDS = 1800.0
 
@@ -81,6 +82,22 @@ def read_snapshot(folder: Path) -> Snapshot:
             f"{path} is no snapshot of a scene ({error}). Send the scene again.", path=str(path)
         ) from error
     return Snapshot(open_farm(farm), from_json(RenderJob, fields, where=str(path)), home, images)
+
+
+def job_id_of(folder: Path, job: RenderJob) -> str:
+    """Return the id of the job that a snapshot becomes: drawn once and kept with it, so that sending it again is one job."""
+    from .job import new_job_id
+    from .layout import is_job_id
+
+    path = folder / _JOB_ID
+    known = path.read_text(encoding="ascii", errors="replace") if path.exists() else ""
+    if is_job_id(known):
+        return known
+    job_id = new_job_id(job.title)
+    part = path.with_suffix(".part")
+    part.write_text(job_id, encoding="ascii")
+    part.replace(path)
+    return job_id
 
 
 def sending_lock(folder: Path) -> FileLock:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from .images import choose_image, image_findings
 from .job import Finding, JobPack, RenderJob, new_job_id
 from .json_data import to_json
 from .landing import landing_folder
+from .layout import is_job_id
 from .packing import pack
 from .plan import RenderPlan, plan
 from .profile import FarmProfile
@@ -81,6 +81,7 @@ def prepared(
     allow_scripts: bool = False,
     project: Path | None = None,
     home: Path | None = None,
+    job_id: str = "",
     pieces_from: int | None = None,
     on_event: Listener = ignore,
 ) -> Iterator[Prepared]:
@@ -89,12 +90,14 @@ def prepared(
     Args:
         scene_file: The .blend on this computer (for `on_volume` jobs the local mirror of it).
         home: What `//` in an output path means; None: the scene file's folder.
+        job_id: The id that the job gets; empty draws one.
         pieces_from: .blend files of so many bytes on are sent in pieces; None: as suits the farm's store.
 
     Raises:
         InvalidJobError: An error finding; nothing was sent.
         BlenderError: No Blender, one that is too old, or one that failed.
     """
+    job_id = _checked_id(job_id or new_job_id(job.title), job)
     on_event(Stage("probing", "Looking for Blender"))
     launcher = find_blender(profile.blender or None, file_version=written_by(scene_file))
     info = probe(launcher)
@@ -115,7 +118,6 @@ def prepared(
             allowed = tuple(finding for finding in packed.findings if finding.code != "scripts_blocked")
             packed = dataclasses.replace(packed, findings=allowed)
         refuse_errors(packed.findings)
-        job_id = new_job_id(job.title, today=datetime.datetime.now(datetime.UTC).date())
         tools = toolchain_for(
             profile, launcher, info, saved_by=packed.facts.blender, scripts=script_hashes(own_scripts())
         )
@@ -127,6 +129,15 @@ def prepared(
         for finding in result.findings:
             on_event(FindingFound(**to_json(finding)))
         yield result
+
+
+def _checked_id(job_id: str, job: RenderJob) -> str:
+    if not is_job_id(job_id):
+        raise InvalidJobError(
+            f"'{job_id}' is no job's id. Write small letters, digits and dashes, the day and six more letters or digits: "
+            + new_job_id(job.title)
+        )
+    return job_id
 
 
 def _pieces_from(profile: FarmProfile) -> int | None:

@@ -6,14 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import JobBusyError
 from .platform import FileLock, user_folders
 
 
 @contextmanager
 def upload_lock(job_id: str) -> Iterator[None]:
-    """Say, for the time of the block, that this program brings the job to the volume."""
+    """Say, for the time of the block, that this program brings the job to the volume.
+
+    Raises:
+        JobBusyError: Another one does.
+    """
     lock = FileLock(_path(job_id))
-    lock.acquire()
+    if not lock.acquire():
+        raise JobBusyError(f"Another program on this computer is just sending job {job_id}.")
     try:
         yield
     finally:

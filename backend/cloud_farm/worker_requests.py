@@ -19,6 +19,7 @@ from .json_data import to_json
 from .snapshots import (
     HOLD,
     Snapshot,
+    job_id_of,
     read_snapshot,
     remove_snapshot,
     scout_frames,
@@ -172,6 +173,7 @@ def _submit(request: Request) -> Any:
             snapshot.job,
             allow_scripts=_scripts(request),
             home=snapshot.home,
+            job_id=str(request.data.get("job_id") or job_id_of(folder, snapshot.job)),
             on_event=request.tell,
             cancel=request.cancel,
         )

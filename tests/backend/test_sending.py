@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from cloud_farm.cli_jobs import job_table
 from cloud_farm.cli_text import paint
-from cloud_farm.errors import JobBusyError, StoreError, StoreFullError
+from cloud_farm.errors import JobBusyError, SchemaError, StoreError, StoreFullError
 from cloud_farm.events import Event, FindingFound
 from cloud_farm.farm import Farm, open_farm
 from cloud_farm.job import FileRecord, FrameRecord, parse_job
@@ -114,7 +114,7 @@ def test_a_taken_id_is_refused_and_the_other_job_stays(tmp_path: Path) -> None:
     store, ready = FolderStore(tmp_path / "volume"), prepare(tmp_path / "scene", CONTENTS)
     layout = JobLayout(ready.plan.job_id)
     store.put(b"another's", layout.job_json)
-    with pytest.raises(StoreError, match="a new id is drawn"):
+    with pytest.raises(SchemaError, match="is not JSON"):
         send(ready, store)
     assert store.read(layout.job_json) == b"another's"
 
