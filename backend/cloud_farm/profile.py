@@ -24,8 +24,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _SECTIONS = ("volume", "gpu", "limits")
 LAYERED = (*_SECTIONS, "kubernetes", "filebrowser")
 """Parts whose values are set one by one: a layer replaces those that it names."""
+_OWN = "user file"
 _NAMES_OF_SECRETS = ("image_pull_secrets", "token_in_pods")
 _SECRET_FORMS = ({"env"}, {"keyring"}, {"file"})
+_Layered = tuple[dict[str, Any], dict[str, str]]  # values, and where each came from
 
 
 @dataclass(frozen=True)
@@ -154,19 +156,24 @@ def local_preset() -> dict[str, Any]:
 
 
 def load_profile(
-    farm: str, *, environ: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
+    farm: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+    own: Mapping[str, Any] | None = None,
 ) -> FarmProfile:
     """Read a farm's profile with every layer on top of the other.
 
     Args:
         farm: A name (`local` is built in) or the path of a YAML file.
         flags: Dotted key to value, from the command line.
+        own: Taken for what the user's own file of this farm says: to judge it before it is written.
 
     Raises:
         ProfileError: No such farm, unreadable YAML, a value of the wrong type, or a secret that is not a reference.
     """
     environ = os.environ if environ is None else environ
-    data, origins = _layers(farm, environ)
+    data, origins = _layers(farm, environ, own)
     data = _on_preset(data, where=f"Farm profile '{farm}'")
     profile = _build(data, origins, where=f"Farm profile '{farm}'")
     for values, origin in (
@@ -218,7 +225,7 @@ def _on_preset(data: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     return nest(PRESETS[name], dict(_flatten(data))) if name else dict(data)
 
 
-def _layers(farm: str, environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+def _layers(farm: str, environ: Mapping[str, str], own: Mapping[str, Any] | None) -> _Layered:
     if farm.endswith((".yaml", ".yml")) or "/" in farm or os.sep in farm:
         path = Path(farm).expanduser()
         data = read_profile_file(path)
@@ -228,17 +235,18 @@ def _layers(farm: str, environ: Mapping[str, str]) -> tuple[dict[str, Any], dict
         raise ProfileError(
             f"'{farm}' is not a farm's name: use letters, digits, '-' and '_', or the path of a YAML file."
         )
-    return _named_layers(farm, environ)
+    return _named_layers(farm, environ, own)
 
 
-def _named_layers(farm: str, environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+def _named_layers(farm: str, environ: Mapping[str, str], own: Mapping[str, Any] | None) -> _Layered:
     data: dict[str, Any] = local_preset() if farm == "local" else {}
     origins: dict[str, str] = {}
     found = farm == "local"
     for folder, origin in _folders(environ):
         path = folder / f"{farm}.yaml"
-        if path.is_file():
-            layer = read_profile_file(path)
+        is_given = own is not None and origin == _OWN
+        if is_given or path.is_file():
+            layer = dict(own or {}) if is_given else read_profile_file(path)
             data = nest(data, dict(_flatten(layer)))
             origins.update({key: f"{origin} {path}" for key, _ in _flatten(layer)})
             found = True
@@ -253,7 +261,7 @@ def _named_layers(farm: str, environ: Mapping[str, str]) -> tuple[dict[str, Any]
 def _folders(environ: Mapping[str, str]) -> list[tuple[Path, str]]:
     """Folders of profiles, the weakest first."""
     studio = environ.get("CLOUD_FARM_STUDIO_PROFILES", "/etc/cloud-farm/farms")
-    return [(Path(studio), "studio file"), (user_folders(environ).config / "farms", "user file")]
+    return [(Path(studio), "studio file"), (user_folders(environ).config / "farms", _OWN)]
 
 
 def read_profile_file(path: Path) -> dict[str, Any]:

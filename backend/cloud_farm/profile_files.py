@@ -141,17 +141,9 @@ def _take_out(data: dict[str, Any], keys: list[str]) -> None:
 
 
 def _write_checked(path: Path, data: Mapping[str, Any]) -> None:
-    """Write a profile that makes sense; the one that was there stays if it does not."""
-    before = path.read_bytes() if path.is_file() else None
+    """Write a profile that makes sense; one that does not is never there to be read."""
+    load_profile(path.stem, own=data)
     _write(path, data)
-    try:
-        load_profile(path.stem)
-    except ProfileError:
-        if before is None:
-            path.unlink()
-        else:
-            _put(path, before.decode("utf-8"))
-        raise
 
 
 def _write(path: Path, data: Mapping[str, Any]) -> None:

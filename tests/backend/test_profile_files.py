@@ -61,6 +61,15 @@ def test_what_makes_no_sense_is_not_written(values: dict[str, object]) -> None:
     assert sorted(path.name for path in own("studio").parent.iterdir()) == ["studio.yaml"]
 
 
+def test_nobody_reads_a_profile_that_makes_no_sense(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others look at the folder at any moment."""
+    written: list[Path] = []
+    monkeypatch.setattr("cloud_farm.profile_files.replace", lambda _part, path: written.append(path))
+    with pytest.raises(ProfileError):
+        save_profile("studio", {"volume.mount_path": "/x", "gpu.device": "steam"})
+    assert written == []
+
+
 @pytest.mark.parametrize("name", ["", "..", "a/b", "../../x", "a b", "-x", "x" * 64])
 def test_a_name_can_not_leave_the_folder(name: str) -> None:
     for act in (lambda: save_profile(name, STUDIO), lambda: remove_profile(name), lambda: keep_secret(name, "x", "y")):
