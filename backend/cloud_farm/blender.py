@@ -11,18 +11,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .errors import BlenderError, BlenderTooOldError, NoBlenderError
+from .events import CancelToken
 from .platform import detached_flags, end_group, user_folders
 
 SCRIPTS = Path(__file__).parent / "inside_blender"
 OLDEST = (4, 2)
 _PROBE_SECONDS = 300.0
 _VERSION_SECONDS = 60.0
+_LOOK_SECONDS = 0.2
 _TAIL = 1500
 _CARDS = ("nvidia[0-9]*", "kfd", "dri/render*")
 
@@ -121,18 +124,21 @@ def probe(launcher: Launcher) -> BlenderInfo:
     return info
 
 
-def run_script(launcher: Launcher, script: str, arguments: Sequence[str], *, timeout: float) -> dict[str, Any]:
+def run_script(
+    launcher: Launcher, script: str, arguments: Sequence[str], *, timeout: float, cancel: CancelToken | None = None
+) -> dict[str, Any]:
     """Run a script of `inside_blender/` in a background Blender and return the JSON that it answers.
 
     Raises:
         BlenderError: It can't be started, takes too long, or ends without an answer; has the log's last words.
+        Cancelled: `cancel` was set; that Blender is gone.
     """
     _check_libraries(launcher)
     with tempfile.TemporaryDirectory(prefix="cloud-farm-") as folder:
         answer, log = Path(folder) / "answer.json", Path(folder) / "blender.log"
         command = [*launcher.argv, "-b", "--factory-startup", "--disable-autoexec", "--python-exit-code", "10"]
         command += ["--python", str(SCRIPTS / script), "--", "--answer", str(answer), *arguments]
-        code = _run(command, log, timeout)
+        code = _run(command, log, timeout, cancel)
         if code == 0 and answer.is_file():
             return dict(json.loads(answer.read_text(encoding="utf-8")))
         tail = log.read_text(encoding="utf-8", errors="replace")[-_TAIL:].strip()
@@ -157,10 +163,10 @@ def _too_old(launcher: Launcher, version: str) -> BlenderTooOldError:
     )
 
 
-def _run(command: Sequence[str], log: Path, timeout: float) -> int:
+def _run(command: Sequence[str], log: Path, timeout: float, cancel: CancelToken | None) -> int:
     try:
         with open(log, "wb") as stream:
-            return _finish(_start(command, stdout=stream, stderr=stream), timeout)[0]
+            return _finish(_start(command, stdout=stream, stderr=stream), timeout, cancel)[0]
     except subprocess.TimeoutExpired as error:
         raise BlenderError(f"Blender ({command[0]}) did not answer within {timeout:g} s.") from error
     except OSError as error:
@@ -173,11 +179,19 @@ def _start(command: Sequence[str], **streams: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, **streams, **detached_flags())
 
 
-def _finish(process: subprocess.Popen[bytes], timeout: float) -> tuple[int, bytes]:
+def _finish(process: subprocess.Popen[bytes], timeout: float, cancel: CancelToken | None = None) -> tuple[int, bytes]:
     """Wait for (exit code, output); if it is too slow, or we are interrupted, all that it started goes with it."""
+    deadline = time.monotonic() + timeout
     try:
-        output, _ = process.communicate(timeout=timeout)
-        return process.returncode, output or b""
+        while True:
+            try:
+                output, _ = process.communicate(timeout=_LOOK_SECONDS)
+                return process.returncode, output or b""
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > deadline:
+                    raise
+            if cancel is not None:
+                cancel.raise_if_cancelled()
     finally:
         if process.returncode is None:
             end_group(process.pid, force=True)

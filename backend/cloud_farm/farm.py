@@ -6,8 +6,7 @@ import datetime
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .control import JobControl, cancel_whatever_answers
@@ -72,6 +71,7 @@ class Farm:
         home: Path | None = None,
         job_id: str = "",
         on_event: Listener = ignore,
+        cancel: CancelToken | None = None,
     ) -> Iterator[Any]:
         """Pack and plan a job and send nothing: what `--dry-run` and `plan` show. Yields a `submission.Prepared`.
 
@@ -81,14 +81,15 @@ class Farm:
 
         Raises:
             InvalidJobError: The scene or the job has an error; each is named.
+            Cancelled: `cancel` was set.
         """
-        from .submission import prepared
+        from .submission import prepared, scene_on_disk
 
         with (
-            self._scene_file(job) as scene_file,
+            scene_on_disk(job, self.store) as scene_file,
             prepared(
                 job, self.profile, scene_file=scene_file, allow_scripts=allow_scripts, home=home, job_id=job_id,
-                on_event=on_event,
+                on_event=on_event, cancel=cancel,
             ) as ready,
         ):  # fmt: skip
             yield ready
@@ -125,7 +126,9 @@ class Farm:
         if is_job_id(job_id) and is_submitted(self.store, job_id):
             landing = self.landing_folder(job_id)
             return finish_submission(self._control(job_id), self.status(job_id), landing=landing, on_event=on_event)
-        with self.prepare(job, allow_scripts=allow_scripts, home=home, job_id=job_id, on_event=on_event) as ready:
+        with self.prepare(
+            job, allow_scripts=allow_scripts, home=home, job_id=job_id, on_event=on_event, cancel=cancel
+        ) as ready:
             refuse_errors(self.check())
             check_landing(ready.landing)
             return submit_ready(ready, self.store, self.engine, on_event=on_event, cancel=cancel, pause=pause)
@@ -355,17 +358,6 @@ class Farm:
         return read_note(job_id).landing or default_fetch_folder(job_id)
 
     # -- inner ------------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _scene_file(self, job: RenderJob) -> Iterator[Path]:
-        """Yield the scene file on this computer; a file that is on the volume is mirrored with what it links."""
-        if not job.on_volume:
-            yield Path(job.scene_file).absolute()  # its folder is remembered with the job
-            return
-        from .mirror import mirror_scene
-
-        with TemporaryDirectory(prefix="cloud-farm-volume-") as folder:
-            yield mirror_scene(self.store, PurePosixPath(job.scene_file), Path(folder))
 
     def _reader(self, job_id: str) -> StatusReader:
         return StatusReader(self.store, self.engine, self.document(job_id), landing=self.landing_folder(job_id))

@@ -36,7 +36,12 @@ class _Found(NamedTuple):
 
 
 def packed_files(
-    traced: Sequence[TracedFile], *, workdir: Path, pieces_from: int | None = None, cache: Path | None = None
+    traced: Sequence[TracedFile],
+    *,
+    workdir: Path,
+    pieces_from: int | None = None,
+    cache: Path | None = None,
+    cancel: CancelToken | None = None,
 ) -> tuple[PackedFile, ...]:
     """Hash every file.
 
@@ -47,25 +52,28 @@ def packed_files(
 
     Raises:
         PackingError: A file can't be read, or changed meanwhile.
+        Cancelled: `cancel` was set.
     """
     with HashCache(cache or user_folders().state / "hashes.sqlite") as known:
-        hashing = _Hashing(known, workdir)
+        hashing = _Hashing(known, workdir, cancel)
         cut = {item.path: hashing.in_pieces(item) for item in traced if _may_cut(item, pieces_from)}
         packed = {path: entry for path, entry in cut.items() if entry is not None}
 
         def whole(item: TracedFile, stop: CancelToken) -> None:
             packed[item.path] = hashing.whole(item, stop)
 
-        for_each([item for item in traced if item.path not in packed], whole, workers=_threads())
+        rest = [item for item in traced if item.path not in packed]
+        for_each(rest, whole, workers=_threads(), cancel=cancel)
         return tuple(packed[item.path] for item in traced)
 
 
 class _Hashing:
     """One pack's hashing."""
 
-    def __init__(self, known: HashCache, workdir: Path) -> None:
+    def __init__(self, known: HashCache, workdir: Path, cancel: CancelToken | None) -> None:
         self._known = known
         self._workdir = workdir
+        self._cancel = cancel
 
     def whole(self, item: TracedFile, stop: CancelToken) -> PackedFile:
         """Pack a file that is sent as it is."""
@@ -118,7 +126,7 @@ class _Hashing:
                 stored[number] = store_piece(path, piece, is_small=is_small, known=self._piece)
 
         count = len(plan.pieces)
-        for_each((_WHOLE, *range(count)), work, workers=_threads())
+        for_each((_WHOLE, *range(count)), work, workers=_threads(), cancel=self._cancel)
         return CutFile(path.stat().st_size, sha256[0], plan, tuple(stored[number] for number in range(count)))
 
     def _piece(self, plain: str) -> StoredPiece | None:

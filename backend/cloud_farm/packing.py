@@ -16,7 +16,7 @@ from typing import Any
 from .blend_file import check_whole, read_header
 from .blender import Launcher, probe, run_script
 from .errors import PackingError
-from .events import Listener, Stage, ignore
+from .events import CancelToken, Listener, Stage, ignore
 from .hashing import packed_files
 from .job import Finding, JobPack, SceneFacts
 from .json_data import from_json
@@ -38,6 +38,7 @@ def pack(
     allowed_missing: Sequence[str] = (),
     pieces_from: int | None = None,
     on_event: Listener = ignore,
+    cancel: CancelToken | None = None,
 ) -> JobPack:
     """Pack a scene file with all that it links.
 
@@ -54,11 +55,13 @@ def pack(
     Raises:
         PackingError: Not a whole .blend, from a newer Blender, or a file changed meanwhile.
         BlenderError: The background Blender failed.
+        Cancelled: `cancel` was set.
     """
     scene_file = scene_file.absolute()
     _check_file(scene_file, launcher)
     on_event(Stage("reading", f"Reading {scene_file.name}"))
-    answer = run_script(launcher, "pack_scene.py", ["--scene-file", str(scene_file)], timeout=_READ_SECONDS)
+    arguments = ["--scene-file", str(scene_file)]
+    answer = run_script(launcher, "pack_scene.py", arguments, timeout=_READ_SECONDS, cancel=cancel)
     if "error" in answer:
         raise PackingError(f"Blender can't open {scene_file}: {answer['error']}")
     facts = from_json(SceneFacts, answer["facts"], where=str(scene_file))
@@ -70,9 +73,8 @@ def pack(
     findings += [*found, *extra, *_missing(answer["files"], allowed_missing), *_name_findings(traced)]
     on_event(Stage("hashing", f"Hashing {len(traced)} files"))
     main = scene_file.relative_to(project).as_posix()
-    return JobPack(
-        main, packed_files(traced, workdir=workdir, pieces_from=pieces_from), facts, tuple(dict.fromkeys(findings))
-    )
+    files = packed_files(traced, workdir=workdir, pieces_from=pieces_from, cancel=cancel)
+    return JobPack(main, files, facts, tuple(dict.fromkeys(findings)))
 
 
 def _check_file(scene_file: Path, launcher: Launcher) -> None:

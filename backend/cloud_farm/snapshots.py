@@ -17,7 +17,7 @@ from .json_data import from_json
 from .platform import FileLock
 
 if TYPE_CHECKING:
-    from .events import Listener
+    from .events import CancelToken, Listener
     from .farm import Farm
     from .job import RenderJob
     from .plan import RenderPlan
@@ -45,11 +45,13 @@ class Snapshot:
     home: Path
     images: Mapping[str, str]
 
-    def prepare(self, *, allow_scripts: bool, on_event: Listener) -> AbstractContextManager[Any]:
+    def prepare(self, *, allow_scripts: bool, on_event: Listener, cancel: CancelToken) -> AbstractContextManager[Any]:
         """Pack and plan it and send nothing; as `Farm.prepare`."""
-        return self.farm.prepare(self.job, allow_scripts=allow_scripts, home=self.home, on_event=on_event)
+        return self.farm.prepare(
+            self.job, allow_scripts=allow_scripts, home=self.home, on_event=on_event, cancel=cancel
+        )
 
-    def make_whole(self) -> None:
+    def make_whole(self, cancel: CancelToken) -> None:
         """Have the scene's copy use the pictures beside it; doing it again changes nothing."""
         if not self.images:
             return
@@ -59,7 +61,7 @@ class Snapshot:
         scene_file = Path(self.job.scene_file)
         launcher = find_blender(self.farm.profile.blender or None, file_version=written_by(scene_file))
         arguments = ["--scene-file", str(scene_file), "--images", json.dumps(dict(self.images))]
-        run_script(launcher, "repoint_images.py", arguments, timeout=_REPOINT_SECONDS)
+        run_script(launcher, "repoint_images.py", arguments, timeout=_REPOINT_SECONDS, cancel=cancel)
 
 
 def read_snapshot(folder: Path) -> Snapshot:

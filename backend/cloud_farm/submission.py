@@ -14,7 +14,7 @@ from .blend_file import written_by
 from .blender import BlenderInfo, find_blender, probe
 from .delta import SMALLEST
 from .errors import InvalidJobError
-from .events import FindingFound, Listener, Stage, ignore
+from .events import CancelToken, FindingFound, Listener, Stage, ignore
 from .images import choose_image, image_findings
 from .job import Finding, JobPack, RenderJob, new_job_id
 from .json_data import to_json
@@ -23,7 +23,7 @@ from .layout import is_job_id
 from .packing import pack
 from .plan import RenderPlan, plan
 from .profile import FarmProfile
-from .stores import STORES
+from .stores import STORES, Store
 from .toolchain import own_scripts, script_hashes, toolchain_for
 
 _DEVICE_ORDER = ("OPTIX", "CUDA", "HIP", "ONEAPI", "METAL")
@@ -73,6 +73,18 @@ def resolve_profile(profile: FarmProfile, info: BlenderInfo) -> FarmProfile:
 
 
 @contextmanager
+def scene_on_disk(job: RenderJob, store: Store) -> Iterator[Path]:
+    """Yield the scene file on this computer; a file that is on the volume is mirrored with what it links."""
+    if not job.on_volume:
+        yield Path(job.scene_file).absolute()  # its folder is remembered with the job
+        return
+    from .mirror import mirror_scene
+
+    with TemporaryDirectory(prefix="cloud-farm-volume-") as folder:
+        yield mirror_scene(store, PurePosixPath(job.scene_file), Path(folder))
+
+
+@contextmanager
 def prepared(
     job: RenderJob,
     profile: FarmProfile,
@@ -84,6 +96,7 @@ def prepared(
     job_id: str = "",
     pieces_from: int | None = None,
     on_event: Listener = ignore,
+    cancel: CancelToken | None = None,
 ) -> Iterator[Prepared]:
     """Pack and plan a job. What packing had to rewrite lives only inside the `with` block.
 
@@ -96,6 +109,7 @@ def prepared(
     Raises:
         InvalidJobError: An error finding; nothing was sent.
         BlenderError: No Blender, one that is too old, or one that failed.
+        Cancelled: `cancel` was set.
     """
     job_id = _checked_id(job_id or new_job_id(job.title), job)
     on_event(Stage("probing", "Looking for Blender"))
@@ -113,6 +127,7 @@ def prepared(
             allowed_missing=job.allowed_missing,
             pieces_from=_pieces_from(profile) if pieces_from is None else pieces_from,
             on_event=on_event,
+            cancel=cancel,
         )
         if allow_scripts:
             allowed = tuple(finding for finding in packed.findings if finding.code != "scripts_blocked")

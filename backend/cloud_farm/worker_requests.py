@@ -167,7 +167,7 @@ def _submit(request: Request) -> Any:
     with _sent_by_us_alone(folder):
         (folder / HOLD).unlink(missing_ok=True)  # the artist's word is given
         snapshot = read_snapshot(folder)
-        snapshot.make_whole()
+        snapshot.make_whole(request.cancel)
         farm = snapshot.farm
         done = farm.submit(
             snapshot.job,
@@ -219,8 +219,8 @@ def _preflight(request: Request) -> Any:
     folder = Path(request.text("snapshot"))
     snapshot = read_snapshot(folder)
     with _sent_by_us_alone(folder):
-        snapshot.make_whole()
-    with snapshot.prepare(allow_scripts=_scripts(request), on_event=request.tell) as ready:
+        snapshot.make_whole(request.cancel)
+    with snapshot.prepare(allow_scripts=_scripts(request), on_event=request.tell, cancel=request.cancel) as ready:
         return {
             "findings": to_json(ready.findings), "files": len(ready.pack.files), "bytes": ready.pack.size,
             "frames": ready.plan.frame_count, "chunks": len(ready.plan.chunks), "landing": str(ready.landing),
@@ -247,8 +247,8 @@ def _scout(request: Request) -> Any:
 
     folder = Path(request.text("snapshot"))
     snapshot = read_snapshot(folder)
-    snapshot.make_whole()
-    with snapshot.prepare(allow_scripts=_scripts(request), on_event=request.tell) as ready:
+    snapshot.make_whole(request.cancel)
+    with snapshot.prepare(allow_scripts=_scripts(request), on_event=request.tell, cancel=request.cancel) as ready:
         plan, findings = ready.plan, ready.findings
     scouting = dataclasses.replace(
         snapshot.job,

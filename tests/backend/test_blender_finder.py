@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import cloud_farm.blender
 import pytest
-from cloud_farm.blender import Launcher, find_blender, probe
+from cloud_farm.blender import Launcher, find_blender, probe, run_script
 from cloud_farm.cli import run
-from cloud_farm.errors import BlenderError, BlenderTooOldError, NoBlenderError
+from cloud_farm.errors import BlenderError, BlenderTooOldError, Cancelled, NoBlenderError
+from cloud_farm.events import CancelToken
 from cloud_farm.platform import user_folders
 
 from .fake_blender import binary, calls, program, wheel
 
 BACKEND = Path(cloud_farm.blender.__file__).parents[1]
+HANGS = '#!/bin/sh\n/bin/sh -c "echo \\$\\$ > \\"$0.pid\\"; exec /bin/sleep 60"\n'
 NOT_FOUND = "Name one with --blender or CLOUD_FARM_BLENDER, or install Blender's Python module: uv sync --group bpy45"
 
 
@@ -246,11 +249,33 @@ def test_one_that_can_not_be_started_is_refused(text: str, tmp_path: Path) -> No
 def test_one_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cloud_farm.blender._PROBE_SECONDS", 0.3)
     monkeypatch.setattr("cloud_farm.blender._VERSION_SECONDS", 0.3)
-    path = program(tmp_path / "blender", '#!/bin/sh\n/bin/sh -c "echo \\$\\$ > \\"$0.pid\\"; exec /bin/sleep 60"\n')
+    path = program(tmp_path / "blender", HANGS)
     began = time.monotonic()
     with pytest.raises(BlenderError, match=r"did not answer within 0\.3 s"):
         probe(as_binary(path))
     assert time.monotonic() - began < 20
+    assert_gone(path)
+
+
+def test_one_that_nobody_waits_for_any_more_is_ended(tmp_path: Path) -> None:
+    path, cancel = program(tmp_path / "blender", HANGS), CancelToken()
+    pid = path.with_name("blender.pid")
+
+    def stop_once_it_runs() -> None:
+        while not (pid.exists() and pid.read_text()):
+            time.sleep(0.01)
+        cancel.cancel()
+
+    waiting = threading.Thread(target=stop_once_it_runs)
+    waiting.start()
+    with pytest.raises(Cancelled):
+        run_script(as_binary(path), "pack_scene.py", [], timeout=50, cancel=cancel)
+    waiting.join()
+    assert_gone(path)
+
+
+def assert_gone(path: Path) -> None:
+    """What a program that hangs had started runs no more."""
     started = int(path.with_name("blender.pid").read_text())
     left = Path(f"/proc/{started}/cmdline")  # empty for one that is dead but not yet collected
     assert not (left.exists() and left.read_bytes()), "what the wrapper had started still runs"
