@@ -1,4 +1,6 @@
-"""Headless: send the scene that a background Blender has open. The add-on need not be installed: all it takes lies beside this file.
+"""Headless: send the scene that a background Blender has open. The add-on need not be installed.
+
+All that this file takes lies beside it, or is a part of `cloud-farm`, of which `cloud-farm submit-script` prints this file's path.
 
     blender -b scene.blend --online-mode --python submit.py -- --frames 1-250 --wait
     blender scene.blend --online-mode --command cloud_farm submit --frames 1-250 --wait
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -26,15 +29,19 @@ _POLL_SECONDS = 0.05
 _REFUSED, _OFFLINE, _INTERRUPTED = 2, 3, 130
 
 
+def _homes() -> list[str]:
+    """Return the folders of our modules: the backend is beside us, around us where Python installed it, or in the checkout."""
+    places = (_HERE, _HERE.parents[1], _HERE.parent / "backend")
+    return [str(_HERE), *(str(place) for place in places if (place / "cloud_farm" / "options.py").is_file())]
+
+
 def _package() -> str:
     """Return the name of the package that this file is in; run as a script it is none yet, so it becomes one."""
     if __package__:
         return __package__
     name = "cloud_farm_beside"
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(
-            name, _HERE / "__init__.py", submodule_search_locations=[str(_HERE)]
-        )
+        spec = importlib.util.spec_from_file_location(name, _HERE / "__init__.py", submodule_search_locations=_homes())
         assert spec is not None and spec.loader is not None
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
@@ -73,19 +80,14 @@ class _Front:
     def ask(self, verb: str, **data: Any) -> Mapping[str, Any]:
         """Return the last answer; what is told on the way is printed."""
         answers: list[Mapping[str, Any]] = []
-        number = self._client.ask(verb, lambda line: self._take(line, answers), **data)
-        try:
-            while not answers:
-                if not self._client.poll():
-                    time.sleep(_POLL_SECONDS)
-        except KeyboardInterrupt:
-            self._client.stop(number)
-            self._client.poll()
-            return {"error": {"message": "Interrupted. What was already submitted goes on.", "exit_code": _INTERRUPTED}}
+        self._client.ask(verb, lambda line: self._take(line, answers), **data)
+        while not answers:
+            if not self._client.poll():
+                time.sleep(_POLL_SECONDS)
         return answers[0]
 
     def close(self) -> None:
-        """End the worker."""
+        """End the worker, and with it what it was asked."""
         self._client.close()
 
     def _take(self, line: Mapping[str, Any], answers: list[Mapping[str, Any]]) -> None:
@@ -112,6 +114,7 @@ def main(words: Sequence[str]) -> int:
     if farm != "local" and not bpy.app.online_access:
         _complain(f"Blender may not go online, which farm '{farm}' needs. Add --online-mode to Blender's own options.")
         return _OFFLINE
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # without a window Blender only counts them
     errors = _part("cloud_farm.errors")
     with TemporaryDirectory(prefix="cloud-farm-submit-") as below:
         front = _Front(Path(below), as_json=values["json"])
@@ -120,6 +123,9 @@ def main(words: Sequence[str]) -> int:
         except (errors.CloudFarmError, RuntimeError, OSError) as error:
             _complain(str(error))
             return int(getattr(error, "exit_code", _REFUSED))
+        except KeyboardInterrupt:
+            _complain("Interrupted. A job that was submitted already goes on.")
+            return _INTERRUPTED
         finally:
             front.close()
 
@@ -141,20 +147,31 @@ def _submit(front: _Front, values: Mapping[str, Any], farm: str, below: Path) ->
     if values["dry_run"]:
         front.say({"event": "note", "message": _plan_text(result), **result})
         return 0
-    said = f"Job {result['job']} is on farm {farm}: {result['frames']} frames, which land in {result['landing']}."
+    frames = _part("cloud_farm.events").counted(result["frames"], "frame")
+    said = f"Job {result['job']} is on farm {farm}: {frames}, to land in {result['landing']}."
     front.say({"event": "submitted", **result} if values["json"] else {"event": "note", "message": said})
     if not values["wait"]:
         return 0
     answer = front.ask("follow", farm=farm, job=result["job"])
     if "error" in answer:
         return _failed(answer["error"])
-    return 0 if answer["result"]["state"] == "done" else 1
+    return _ended(front, answer["result"])
+
+
+def _ended(front: _Front, status: Mapping[str, Any]) -> int:
+    """Say how a job ended; returns the exit code that `cloud-farm` has for it."""
+    counts = {"done": status["frames_done"], "total": status["frames_total"]}
+    front.say({"event": "result", "job": status["id"], "state": status["state"], **counts, "stages": status["stages"]})
+    for reason in status["not_landed"][:10]:
+        _complain(f"Not landed: {reason}")
+    return 0 if status["state"] in ("done", "paused") and not status["not_landed"] else 1
 
 
 def _plan_text(result: Mapping[str, Any]) -> str:
+    counted = _part("cloud_farm.events").counted
     return (
-        f"{result['frames']} frames in {result['chunks']} chunks; {result['files']} files, {result['bytes']:,} bytes;"
-        f" frames would land in {result['landing']}. Nothing was sent."
+        f"{counted(result['frames'], 'frame')} in {counted(result['chunks'], 'chunk')}; {counted(result['files'], 'file')},"
+        f" {counted(result['bytes'], 'byte')}; frames would land in {result['landing']}. Nothing was sent."
     )
 
 

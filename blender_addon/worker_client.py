@@ -18,12 +18,13 @@ from typing import Any
 
 import bpy
 
-from .cloud_farm.platform import never_wait, quiet_child_flags
+from .cloud_farm import platform
 from .cloud_farm.version import PROTOCOL
 
 Answer = Callable[[Mapping[str, Any]], None]
 _START = (
-    "import json, sys; sys.path[1:1] = json.loads(sys.argv[1]); from cloud_farm.worker import main; main(sys.argv[2])"
+    "import json, sys; first, last = json.loads(sys.argv[1]); sys.path[1:1] = first; sys.path += last;"
+    " from cloud_farm.worker import main; main(sys.argv[2])"
 )
 _READ = 1 << 16
 _MOST_LINES = 50  # a tick; the rest waits for the next one
@@ -31,15 +32,22 @@ _LAST_WORDS_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
-def worker_path() -> list[str]:
-    """Return where the worker finds its modules: the backend, what Blender unpacked for us, and the packages themselves.
+def worker_path() -> tuple[list[str], list[str]]:
+    """Return where the worker finds its modules, before and after those of its Python.
 
-    The packages come last: another extension that brings an older PyYAML may take ours with it when it goes.
+    Before: the backend, what Blender unpacked for us, and the packages themselves. These come last: another extension that brings
+    an older PyYAML may take ours with it when it goes. After: the libraries of a `cloud-farm` that is installed or checked out.
+    Some of them are compiled for another Python than this one; those Blender has itself.
     """
-    home = Path(__file__).parent
+    home, backend = Path(__file__).parent, Path(platform.__file__).parents[1]
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     unpacked = bpy.utils.user_resource("EXTENSIONS", path=f".local/lib/{version}/site-packages")
-    return [str(home), unpacked, *map(str, sorted((home / "wheels").glob("*.whl")))]
+    first = [unpacked, *map(str, sorted((home / "wheels").glob("*.whl")))]
+    if home.parents[1] == backend:
+        return first, [str(backend)]
+    environment = backend.parent / ".venv"  # uv's, in a checkout
+    last = [*environment.glob("lib/python3*/site-packages"), *environment.glob("Lib/site-packages")]
+    return [str(backend), *first], [str(path) for path in last]
 
 
 class WorkerClient:
@@ -144,14 +152,14 @@ class WorkerClient:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     env=environment,
-                    **quiet_child_flags(),
+                    **platform.quiet_child_flags(),
                 )
             except OSError as error:
                 self._give_up(f"Cloud Farm's worker process can't be started: {error}")
                 return
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
-            never_wait(stream.fileno())
+            platform.never_wait(stream.fileno())
         self._received, self._greeted = b"", False
         atexit.register(self.close)
         if self.on_start is not None:

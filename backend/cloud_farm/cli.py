@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "store": ("cli_store", "Look after a farm's volume: test, copy, clean up."),
     "profile": ("cli_setup", "Show farms and where each value comes from."),
     "selftest": ("cli_setup", "Prove that this computer renders, and on what."),
+    "submit-script": ("cli_setup", "Print the path of submit.py, for Blenders without a window."),
     "completion": ("cli_setup", "Print the shell completion script."),
 }
 
@@ -48,7 +49,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f".{COMMANDS[cmd_name][0]}", __package__)
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

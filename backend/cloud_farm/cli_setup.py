@@ -1,4 +1,4 @@
-"""`cloud-farm profile`, `selftest` and `completion`."""
+"""`cloud-farm profile`, `selftest`, `submit-script` and `completion`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from .cli_common import front_options, get_farm, local_options, print_json
 from .cli_text import clean
-from .errors import CloudFarmError
+from .errors import CloudFarmError, UsageError
 from .events import Event, FrameDone
 from .job import DEVICES, RenderJob
 
@@ -98,6 +98,22 @@ def _render_tiny(farm: Farm, device: str, folder: Path, used: set[str]) -> list[
         return list(status.messages) or [f"The job is {status.state}."]  # it stays, for its logs
     farm.delete(made.job_id)
     return []
+
+
+@click.command()
+def submit_script() -> int:
+    """Print the path of the script that sends a scene from a Blender without a window.
+
+    \b
+    blender -b shot.blend --online-mode \\
+        --python "$(cloud-farm submit-script)" -- -f 1-24 --wait
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "addon", package.parents[1] / "blender_addon"):
+        if (folder / "submit.py").is_file():
+            click.echo(folder / "submit.py")
+            return 0
+    raise UsageError("submit.py is not where it was installed with cloud-farm. Install cloud-farm anew.")
 
 
 @click.command()
