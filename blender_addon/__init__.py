@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from . import farm_operators, handlers, operators, panels, preferences, preflight, properties, render_presets
+from . import (
+    farm_operators,
+    frame_strip,
+    handlers,
+    job_operators,
+    jobs_panel,
+    operators,
+    panels,
+    preferences,
+    preflight,
+    properties,
+    render_presets,
+)
 
-_MODULES = (preferences, properties, operators, farm_operators, preflight, render_presets, panels, handlers)
+_MODULES = (
+    preferences, properties, operators, job_operators, farm_operators, preflight, render_presets, frame_strip, panels, jobs_panel, handlers,
+)  # fmt: skip
 
 
 def register() -> None:

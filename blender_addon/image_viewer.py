@@ -22,6 +22,7 @@ class _Shown:
         first, last: Frames.
         newest: The frame that came last.
         path: Of the one that came last.
+        pinned: The one that the artist asked to see.
     """
 
     first: int
@@ -29,6 +30,7 @@ class _Shown:
     newest: int
     path: Path
     camera: str | None = None
+    pinned: int | None = None
 
 
 _SHOWN: dict[str, _Shown] = {}
@@ -65,30 +67,57 @@ def refresh() -> None:
                 _point(space, shown)
 
 
-def show(job: str, title: str) -> bool:
-    """Show a job's frames in every Image Editor; False if there is none, or no frame is here yet."""
-    shown, editors = _SHOWN.get(job), _editors()
-    if shown is None or not editors:
+def show(job: str, title: str, context: bpy.types.Context, *, frame: int | None = None) -> bool:
+    """Show a job's frames in an Image Editor, a window of its own if there is none.
+
+    Args:
+        frame: This one, until another is asked for; None shows the newest, or that of the timeline.
+
+    Returns:
+        Whether they are seen: no frame may be here, or no editor.
+    """
+    shown = _SHOWN.get(job)
+    if shown is None:
         return False
     image = _image(job, shown, title)
-    for space in editors:
-        space.image = image
-        _point(space, shown)
+    space = _editor_for(image, context)
+    if space is None:
+        return False
+    shown.pinned = frame
+    space.image = image
+    _point(space, shown)
     return True
 
 
-def open_image(image: bpy.types.Image) -> bool:
-    """Show an image in an Image Editor; False if there is none."""
-    for space in _editors():
+def open_image(image: bpy.types.Image, context: bpy.types.Context) -> bool:
+    """Show an image in an Image Editor, a window of its own if there is none; False if that can't be."""
+    space = _editor_for(image, context)
+    if space is not None:
         space.image = image
-        return True
-    return False
+    return space is not None
+
+
+def has_frame(job: str, frame: int) -> bool:
+    """Whether a frame of the job is on this computer."""
+    shown = _SHOWN.get(job)
+    return shown is not None and _path_of(shown, frame).is_file()
+
+
+def _path_of(shown: _Shown, frame: int) -> Path:
+    """Return where a frame is, as its neighbours are called."""
+    number = _NUMBER.search(shown.path.stem)
+    if number is None:
+        return shown.path
+    text = f"{abs(frame):0{len(number[1])}d}"
+    return shown.path.with_name(
+        f"{shown.path.stem[: number.start(1)]}{text}{shown.path.stem[number.end(1) :]}{shown.path.suffix}"
+    )
 
 
 def frames_known(job: str, title: str, path: Path, *, first: int, last: int, newest: int) -> bool:
     """Take in the frames of a job that landed before this Blender started, and show them; False without an Image Editor."""
     _SHOWN[job] = _Shown(first, last, newest, path)
-    return show(job, title)
+    return show(job, title, bpy.context)
 
 
 def has_frames(job: str) -> bool:
@@ -125,11 +154,11 @@ def _found(job: str) -> bpy.types.Image | None:
 
 def refresh_all() -> None:
     """Have every job's editors follow the newest frame, or not any more."""
-    for job in _SHOWN:
-        image = _found(job)
+    for job, shown in _SHOWN.items():
+        shown.pinned, image = None, _found(job)
         for space in _editors() if image is not None else ():
             if space.image == image:
-                _point(space, _SHOWN[job])
+                _point(space, shown)
 
 
 def _windows() -> list[bpy.types.Window]:
@@ -138,25 +167,45 @@ def _windows() -> list[bpy.types.Window]:
 
 
 def _editors() -> list[bpy.types.SpaceImageEditor]:
+    """Return the Image Editors of all windows, the largest first."""
     found = []
     for window in _windows():
         for area in window.screen.areas:
             space = area.spaces.active
             if isinstance(space, bpy.types.SpaceImageEditor) and area.ui_type == "IMAGE_EDITOR":
-                found.append(space)
-    return found
+                found.append((area.width * area.height, space))
+    return [space for _, space in sorted(found, key=lambda item: -item[0])]
+
+
+def _editor_for(image: bpy.types.Image, context: bpy.types.Context) -> bpy.types.SpaceImageEditor | None:
+    """Return the editor that an image belongs into; where there is none, Blender opens one as it does for renders.
+
+    It is one that shows it, or where the mouse is, or that shows nothing of the artist's own; only then the largest.
+    """
+    if not _editors() and context.window is not None:
+        bpy.ops.render.view_show("INVOKE_DEFAULT")  # as the preferences say: a window, full screen, or nowhere
+    found = _editors()
+    here = [space for space in found if space == context.space_data]
+    shows = [space for space in found if space.image == image]
+    free = [space for space in found if _is_free(space.image)]
+    return next(iter((*shows, *here, *free, *found)), None)
+
+
+def _is_free(image: Any) -> bool:
+    return image is None or image.type == "RENDER_RESULT" or image.get(_JOB) is not None
 
 
 def _point(space: bpy.types.SpaceImageEditor, shown: _Shown) -> None:
-    """Have an editor know all frames, and show the newest if that is wanted."""
+    """Have an editor know all frames, and show the newest or a pinned one if that is wanted."""
     from .properties import state_of
 
     user = space.image_user
-    if state_of(bpy.context).follow_newest:
-        # A sequence of one frame that began long ago: whatever the scene's frame is, Blender computes the newest from it.
-        user.frame_start, user.frame_duration, user.frame_offset = _LONG_AGO, 1, shown.newest - 1
+    only = shown.newest if state_of(bpy.context).follow_newest else shown.pinned
+    if only is not None:
+        # A sequence of one frame that began long ago: whatever the scene's frame is, Blender computes this one from it.
+        user.frame_start, user.frame_duration, user.frame_offset = _LONG_AGO, 1, only - 1
         user.use_auto_refresh = False
-        user.frame_current = shown.newest
+        user.frame_current = only
     else:
         user.frame_start, user.frame_offset = shown.first, shown.first - 1
         user.frame_duration = shown.last - shown.first + 1

@@ -11,37 +11,18 @@ from typing import TYPE_CHECKING, Any
 import bpy
 
 from . import render_presets
-from .drawing import SEVERITIES, paragraph
-from .operators import active_job, send_label
+from .drawing import SEVERITIES, duration, paragraph
+from .operators import send_label
 from .outbox import CHECK
 from .preferences import chosen_farm
 from .preflight import FIXES, SHOWN, described, quick_findings
-from .properties import settings_of, state_of
+from .properties import settings_of
 from .session import SESSION, may_reach
 
 if TYPE_CHECKING:
     from .outbox import Sending
 
-_ICONS: dict[str, Any] = {
-    "uploading": "EXPORT", "queued": "SORTTIME", "rendering": "RENDER_ANIMATION", "paused": "PAUSE", "cancelling": "CANCEL",
-    "cancelled": "CANCEL", "failed": "ERROR", "done": "CHECKMARK",
-}  # fmt: skip
 _MOST_FINDINGS = 8
-_MOST_MESSAGES = 4
-
-
-class CLOUDFARM_UL_jobs(bpy.types.UIList):
-    """Jobs of a farm"""
-
-    def draw_item(
-        self, _context: Any, layout: bpy.types.UILayout, _data: Any, item: Any, _icon: Any, _active: Any, *_rest: Any
-    ) -> None:
-        """Draw a job's line."""
-        row = layout.row(align=True)
-        row.label(text=item.title or item.name, icon=_ICONS.get(item.state, "QUESTION"))
-        right = row.row()
-        right.alignment = "RIGHT"
-        right.label(text=f"{item.done} of {item.total}" if item.total else item.state.title())
 
 
 class _Send:
@@ -211,106 +192,6 @@ class _Overrides:
         column.prop(settings, "chunk_size")
 
 
-class _Jobs:
-    """Drawn in two places: the jobs, and the details of one."""
-
-    bl_label = "Jobs"
-
-    def draw(self, context: bpy.types.Context) -> None:
-        """Draw list and details."""
-        layout, state = self.layout, state_of(context)  # type: ignore[attr-defined]
-        if SESSION.problem:
-            paragraph(layout.column(align=True), SESSION.problem, context, icon="ERROR")
-        row = layout.row()
-        row.template_list("CLOUDFARM_UL_jobs", "", state, "jobs", state, "active_job", rows=3)
-        column = row.column(align=True)
-        column.operator("cloud_farm.refresh", text="", icon="FILE_REFRESH")
-        column.operator("cloud_farm.delete", text="", icon="TRASH")
-        job = active_job(context)
-        if job is not None:
-            _draw_job(layout, job, SESSION.pictures.get(job["id"], {}), context)
-
-
-def _draw_job(
-    layout: bpy.types.UILayout, job: Mapping[str, Any], picture: Mapping[str, Any], context: bpy.types.Context
-) -> None:
-    done, total, failed = job["frames_done"], job["frames_total"], job["frames_failed"]
-    layout.progress(factor=done / total if total else 0.0, text=_progress_text(job, picture))
-    if failed:
-        layout.label(text=f"{failed} failed", icon="ERROR")
-    column = layout.column(align=True)
-    for message in [*picture.get("messages", ()), *([job["message"]] if not picture and job["message"] else [])][
-        :_MOST_MESSAGES
-    ]:
-        paragraph(column, message, context, icon="ERROR")
-    if job["state"] != "done":
-        _draw_control(layout.row(align=True), str(job["state"]))
-    for text in frames_lines(picture):
-        paragraph(layout.column(align=True), text, context)
-    row = layout.row(align=True)
-    row.operator("cloud_farm.view", text="View", icon="IMAGE_DATA")
-    row.operator("cloud_farm.open_folder", text="Folder", icon="FILE_FOLDER")
-    row.operator("cloud_farm.logs", text="Logs", icon="TEXT")
-    row.menu("CLOUDFARM_MT_job", text="", icon="DOWNARROW_HLT")
-    layout.prop(state_of(context), "follow_newest")
-
-
-def frames_lines(picture: Mapping[str, Any]) -> list[str]:
-    """Return which frames failed, render and wait, as far as it is not all that is left."""
-    names = (("failed", "Failed"), ("rendering", "Rendering"), ("waiting", "Waiting"))
-    cameras = picture.get("frame_states") or ()
-    lines = []
-    for found in cameras:
-        parts = [f"{title}: {found[state]}" for state, title in names if found.get(state)]
-        camera = f"{found['camera']}: " if found.get("camera") and len(cameras) > 1 else ""
-        if parts:
-            lines.append(f"{camera}{'   '.join(parts)}")
-    return lines
-
-
-def _draw_control(row: bpy.types.UILayout, state: str) -> None:
-    if state == "paused":
-        row.operator("cloud_farm.resume", text="Resume", icon="PLAY")
-    elif state in ("failed", "cancelled"):
-        row.operator("cloud_farm.retry", text="Retry", icon="FILE_REFRESH")
-    elif state in ("queued", "rendering"):
-        row.operator("cloud_farm.pause", text="Pause", icon="PAUSE")
-    if state in ("queued", "rendering", "paused", "not on volume"):
-        row.operator("cloud_farm.cancel", text="Cancel", icon="CANCEL")
-
-
-def _progress_text(job: Mapping[str, Any], picture: Mapping[str, Any]) -> str:
-    """Return how far a job is: `rendering, 12 of 250, 4 min left`."""
-    parts = [f"{job['state'].title()}, {job['frames_done']} of {job['frames_total']}"]
-    left = picture.get("eta_seconds")
-    if left is not None and job["state"] == "rendering":
-        parts.append(f"{duration(left)} left")
-    return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-class CLOUDFARM_MT_job(bpy.types.Menu):
-    """More that can be done with a job"""
-
-    bl_label = "Job"
-
-    def draw(self, context: bpy.types.Context) -> None:
-        """Draw the entries."""
-        layout, job = self.layout, active_job(context)
-        assert layout is not None
-        layout.operator("cloud_farm.render_again", icon="RENDER_STILL")
-        layout.operator("cloud_farm.copy_command", icon="COPYDOWN")
-        if job is not None:
-            layout.separator()
-            layout.label(text=f"{job['owner']}, {job['created'].replace('T', ' ').removesuffix('Z')} UTC", icon="USER")
-
-
 class CLOUDFARM_PT_output(_Send, bpy.types.Panel):
     """Cloud Farm"""
 
@@ -329,30 +210,12 @@ class CLOUDFARM_PT_output_overrides(_Overrides, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
 
-class CLOUDFARM_PT_output_jobs(_Jobs, bpy.types.Panel):
-    """Jobs of the chosen farm"""
-
-    bl_space_type = "PROPERTIES"
-    bl_region_type = "WINDOW"
-    bl_context = "output"
-    bl_parent_id = "CLOUDFARM_PT_output"
-
-
 class CLOUDFARM_PT_image(_Send, bpy.types.Panel):
     """Cloud Farm"""
 
     bl_space_type = "IMAGE_EDITOR"
     bl_region_type = "UI"
     bl_category = "Cloud Farm"
-
-
-class CLOUDFARM_PT_image_jobs(_Jobs, bpy.types.Panel):
-    """Jobs of the chosen farm"""
-
-    bl_space_type = "IMAGE_EDITOR"
-    bl_region_type = "UI"
-    bl_category = "Cloud Farm"
-    bl_parent_id = "CLOUDFARM_PT_image"
 
 
 def _draw_menu(self: Any, context: bpy.types.Context) -> None:
@@ -369,14 +232,11 @@ def _draw_status_bar(self: Any, _context: bpy.types.Context) -> None:
         row.operator("cloud_farm.stop_sending", text="", icon="X")
 
 
-_CLASSES = (
-    CLOUDFARM_UL_jobs, CLOUDFARM_MT_job, CLOUDFARM_PT_output, CLOUDFARM_PT_output_overrides, CLOUDFARM_PT_output_jobs, CLOUDFARM_PT_image,
-    CLOUDFARM_PT_image_jobs,
-)  # fmt: skip
+_CLASSES = (CLOUDFARM_PT_output, CLOUDFARM_PT_output_overrides, CLOUDFARM_PT_image)
 
 
 def register() -> None:
-    """Put panels, list and menu entry in their places."""
+    """Put panels and menu entry in their places."""
     for cls in _CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.TOPBAR_MT_render.append(_draw_menu)

@@ -137,7 +137,7 @@ class CLOUDFARM_OT_show_datablock(bpy.types.Operator):
         if isinstance(found, bpy.types.Image):
             from . import image_viewer
 
-            if image_viewer.open_image(found):
+            if image_viewer.open_image(found, context):
                 return _DONE
         self.report({"INFO"}, f"{self.datablock} can be found in the Outliner, display mode Blender File")
         return _NOT_DONE

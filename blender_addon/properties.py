@@ -86,6 +86,8 @@ class CloudFarmJob(bpy.types.PropertyGroup):
     done: bpy.props.IntProperty(name="Finished Frames")
     failed: bpy.props.IntProperty(name="Failed Frames")
     total: bpy.props.IntProperty(name="Frames")
+    created: bpy.props.StringProperty(name="Sent At")
+    seconds_left: bpy.props.FloatProperty(name="Seconds Left", default=-1.0)
 
 
 class CloudFarmState(bpy.types.PropertyGroup):

@@ -13,7 +13,7 @@ from typing import Any
 
 import bpy
 
-from . import image_viewer
+from . import image_viewer, text_viewer
 from .farms import Farms
 from .outbox import Outbox
 from .worker_client import WorkerClient
@@ -95,7 +95,8 @@ class Session:
 
     def ask_for_logs(self, job: str, farm: str) -> None:
         """Bring what a job's Blenders said into a text of the open file."""
-        self.client.ask("logs", lambda line: self._take_logs(job, line), farm=farm, job=job)
+        folder = str(self.folder("logs"))
+        self.client.ask("logs", lambda line: self._take_logs(job, line), farm=farm, job=job, folder=folder)
 
     def refresh(self, farm: str) -> None:
         """List the jobs of a farm anew."""
@@ -221,12 +222,9 @@ class Session:
         if "error" in line:
             self.problem = str(line["error"]["message"])
             return
-        name = f"{job}.log"
-        text = bpy.data.texts.get(name) or bpy.data.texts.new(name)
-        text.clear()
-        text.write("\n".join(line["result"]["lines"]))
-        for area in (area for window in _windows() for area in window.screen.areas if area.type == "TEXT_EDITOR"):
-            area.spaces.active.text = text  # type: ignore[union-attr]
+        found = line["result"]
+        shown = text_viewer.log_lines(found["lines"], count=found["count"], path=found["path"])
+        text_viewer.show(f"{job}.log", shown)
 
     # -- what Blender draws ---------------------------------------------------------------------------------------------
 
@@ -248,6 +246,8 @@ class Session:
         for item, job in zip(state.jobs, self.jobs, strict=True):
             item.title, item.farm, item.state, item.owner = job["title"], job["farm"], job["state"], job["owner"]
             item.done, item.failed, item.total = job["frames_done"], job["frames_failed"], job["frames_total"]
+            left = self.pictures.get(job["id"], {}).get("eta_seconds") if job["state"] == "rendering" else None
+            item.created, item.seconds_left = job["created"], -1.0 if left is None else left
 
 
 def may_reach(farm: str) -> bool:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .cli_text import Glyphs, Line, Span, cells, clean, fit
+from .frame_cells import PARTIAL, STATES, cell_state
 
 if TYPE_CHECKING:
     from .frame_table import FrameState
 
 _WIDEST_CELL = 4
 _LONGEST_NAME = 14
-_ORDER = ("done", "rendering", "waiting", "failed")
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ def draw_strip(frames: Sequence[FrameState], *, width: int, rows: int, glyphs: G
 
 def legend(frames: Sequence[FrameState], strip: Strip, *, width: int, glyphs: Glyphs) -> Line:
     """Say what the signs mean, with the number of frames of each."""
-    counts = dict.fromkeys(_ORDER, 0)
+    counts = dict.fromkeys(STATES, 0)
     for frame in frames:
         counts[frame.state] += 1
     spans: list[Span] = []
-    for state in _ORDER:
+    for state in STATES:
         if counts[state]:
             gap = Span("   " if spans else "")
             spans += [gap, Span(f"{glyphs.of(state)} ", state), Span(f"{counts[state]} {state}", "dim")]
@@ -86,7 +86,7 @@ def _draw_camera(frames: list[FrameState], *, width: int, rows: int, glyphs: Gly
     lines = []
     for start in range(0, len(groups), per_row):
         row = groups[start : start + per_row]
-        spans = _cells([_state(group) for group in row], cell, glyphs)
+        spans = _cells([cell_state({frame.state for frame in group}) for group in row], cell, glyphs)
         first, last = row[0][0].frame, row[-1][-1].frame
         lines.append((Span(f"{first:>{numbers}} ", "dim"), *spans, Span(f" {last}", "dim")))
     return Strip(tuple(lines), per_cell)
@@ -101,17 +101,6 @@ def _row_length(groups: int, room: int) -> int:
     return rounded if rounded <= room else even
 
 
-def _state(group: Sequence[FrameState]) -> str:
-    """The state of a cell: trouble shows first, then work, then how far it is."""
-    states = {frame.state for frame in group}
-    for state in ("failed", "rendering"):
-        if state in states:
-            return state
-    if len(states) == 1:
-        return states.pop()
-    return "partial"
-
-
 def _cells(states: Sequence[str], cell: int, glyphs: Glyphs) -> list[Span]:
     """Draw cells with a gap between wide ones; neighbours of one state share a span."""
     spans: list[Span] = []
@@ -119,7 +108,7 @@ def _cells(states: Sequence[str], cell: int, glyphs: Glyphs) -> list[Span]:
         text = glyphs.of(state) * max(1, cell - 1)
         if cell > 1 and number + 1 < len(states):
             text += " "
-        style = "done" if state == "partial" else state
+        style = "done" if state == PARTIAL else state
         if spans and spans[-1].style == style:
             spans[-1] = Span(spans[-1].text + text, style)
         else:

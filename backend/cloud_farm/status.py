@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +28,8 @@ from .upload_lock import is_being_sent
 
 _LONG_UPLOAD = 86400.0
 """Seconds after which an upload from another computer counts as interrupted."""
+_LONGEST_FRAMES = 60
+"""Letters of a list of frames in a sentence."""
 NOT_ON_VOLUME = "not on volume"
 FINAL_STATES = ("done", "failed", "cancelled")
 
@@ -303,9 +305,10 @@ class StatusReader:
         )
 
     def _messages(self, message: str, engine: EngineStatus, failed: Iterable[FrameFailure]) -> tuple[str, ...]:
-        frames = [f"Frame {failure.frame}: {failure.message}" for failure in failed]
         tasks = [task.message for task in engine.tasks if task.message and task.phase in ("failed", "backing_off")]
-        return tuple(dict.fromkeys(text for text in (*frames, *self._tracker.reasons, *tasks, message) if text))
+        return tuple(
+            dict.fromkeys(text for text in (*_frame_messages(failed), *self._tracker.reasons, *tasks, message) if text)
+        )
 
     def _doubt_assets(self) -> None:
         """Have the next submission prove the files that this job could not use, though they look as they always did."""
@@ -353,6 +356,18 @@ class StatusReader:
         if key not in self._told:
             self._told.add(key)
             on_event(event)
+
+
+def _frame_messages(failed: Iterable[FrameFailure]) -> Iterator[str]:
+    """Yield why frames failed, those that failed alike in one sentence."""
+    alike: dict[str, set[int]] = {}
+    for failure in failed:
+        alike.setdefault(failure.message, set()).add(failure.frame)
+    for message, frames in alike.items():
+        text = format_frames(sorted(frames))
+        if len(text) > _LONGEST_FRAMES:
+            text = f"{text[: text.rindex(',', 0, _LONGEST_FRAMES)]} and more"
+        yield f"Frame{'s' if len(frames) > 1 else ''} {text}: {message}"
 
 
 def status_data(status: JobStatus) -> dict[str, Any]:

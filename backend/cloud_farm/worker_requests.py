@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -278,8 +279,13 @@ def _scout(request: Request) -> Any:
 
 def _jobs(request: Request) -> Any:
     """List a farm's jobs; `is_ours` are those that this computer submitted: their frames land by themselves."""
-    jobs = request.farm().jobs()
-    return {"jobs": [{**to_json(job), "is_ours": read_note(job.id).landing is not None} for job in jobs]}
+    farm = request.farm()
+    return {
+        "jobs": [
+            {**to_json(job), "is_ours": read_note(job.id).landing is not None, "page": farm.engine.page(job.id)}
+            for job in farm.jobs()
+        ]
+    }
 
 
 def _target(job: str) -> Path | None:
@@ -301,14 +307,15 @@ def _follow(request: Request) -> Any:
 
 
 def picture(status: JobStatus) -> dict[str, Any]:
-    """Return a status as the add-on draws it: frames as ranges, or of a large job only their counts."""
+    """Return a status as the add-on draws it: frames as a strip and as ranges, or of a large job only as the strip."""
+    from .frame_cells import frame_cells
     from .status import status_data
 
     found = status_data(status)
     if len(status.frame_states) > _MOST_FRAME_STATES:
         found["frame_states"] = []
     found["tasks"] = counted(len(status.tasks), "task")
-    return {**found, "is_final": status.is_final}
+    return {**found, "strip": frame_cells(status.frame_states), "is_final": status.is_final}
 
 
 def _frames(request: Request) -> Any:
@@ -322,9 +329,19 @@ def _frames(request: Request) -> Any:
 
 
 def _logs(request: Request) -> Any:
-    chunk = request.data.get("chunk")
-    lines = request.farm().logs(request.text("job"), chunk=str(chunk) if chunk else None)
-    return {"lines": list(collections.deque(lines, maxlen=_MOST_LOG_LINES))}
+    """Write a job's whole log into a file, and return its last lines: all of it can be too much for a text of Blender's."""
+    job, folder = request.text("job"), Path(request.text("folder"))
+    tail: collections.deque[str] = collections.deque(maxlen=_MOST_LOG_LINES)
+    count, part = 0, folder / f"{uuid.uuid4().hex}.part"
+    try:
+        with part.open("w", encoding="utf-8") as whole:
+            for count, line in enumerate(request.farm().logs(job), start=1):  # noqa: B007 - how many there were
+                whole.write(f"{line}\n")
+                tail.append(line)
+        path = part.replace(folder / f"{job}.log")
+    finally:
+        part.unlink(missing_ok=True)
+    return {"lines": list(tail), "count": count, "path": str(path)}
 
 
 # -- control --------------------------------------------------------------------------------------------------------------

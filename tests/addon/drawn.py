@@ -31,6 +31,7 @@ JOB = {
 PICTURE = {
     "eta_seconds": 600.0, "messages": ["Frame 7: out of memory."], "landing": "/nowhere",
     "frame_states": [{"camera": None, "done": "1-3", "failed": "7", "rendering": "4-5", "waiting": "6,8-24"}],
+    "strip": [{"camera": None, "cells": [[1, 3, 3, 0, 0, 0], [4, 5, 0, 2, 0, 0], [6, 6, 0, 0, 1, 0], [7, 7, 0, 0, 0, 1], [8, 24, 0, 0, 17, 0]]}],
 }  # fmt: skip
 ESTIMATE = {
     "seconds": 700.0, "machine_seconds": 1400.0, "cost": 1.5,
@@ -79,9 +80,11 @@ def draw(session: Any) -> dict[str, Any]:
         cls.draw(SimpleNamespace(layout=layout), bpy.context)
         if hasattr(cls, "draw_header_preset"):
             cls.draw_header_preset(SimpleNamespace(layout=StrictLayout()), bpy.context)
-        found[name] = {"texts": layout.texts, "operators": layout.operators, "properties": layout.properties}
+        found[name] = {
+            key: getattr(layout, key) for key in ("texts", "operators", "properties", "tips", "untranslated")
+        }
     for item in bpy.context.window_manager.cloud_farm.jobs:
-        bpy.types.CLOUDFARM_UL_jobs.draw_item(SimpleNamespace(), bpy.context, StrictLayout(), None, item, 0, None, "")
+        found[f"row {item.name}"] = draw_row(item)
     panels, layout = part("panels"), StrictLayout()
     panels._draw_menu(SimpleNamespace(layout=layout), bpy.context)
     panels._draw_status_bar(SimpleNamespace(layout=layout), bpy.context)
@@ -90,6 +93,13 @@ def draw(session: Any) -> dict[str, Any]:
     preferences.CloudFarmPreferences.draw(Preferences(layout), bpy.context)
     found["preferences"] = {"texts": layout.texts, "operators": layout.operators, "properties": layout.properties}
     return found
+
+
+def draw_row(item: Any) -> list[str]:
+    """Draw a job's line of the list."""
+    layout = StrictLayout()
+    bpy.types.CLOUDFARM_UL_jobs.draw_item(SimpleNamespace(), bpy.context, layout, None, item, 0, None, "")
+    return list(layout.texts)
 
 
 class Preferences:
@@ -136,6 +146,7 @@ def main(zip_file: str) -> dict[str, Any]:
         session.jobs = [{**JOB, "state": state}, {**JOB, "id": "other-20261129-abc123", "frames_total": 0}]
         session.pictures = {JOB["id"]: PICTURE}
         found[state] = draw(session)
+    found |= looked_at(session)
     session.pictures = {}
     session.problem = "The farm does not answer."
     found["problem"] = draw(session)
@@ -168,6 +179,19 @@ def sent(session: Any, outbox: Any) -> dict[str, Any]:
         found[name] = draw(session)
     session.outbox.sending = None
     return found
+
+
+def looked_at(session: Any) -> dict[str, Any]:
+    """Draw a job of two cameras and very many frames, one whose runner died, and one that has a page of its own."""
+    cells = [[n * 100 + 1, n * 100 + 100, 100, 0, 0, 0] for n in range(119)] + [[11901, 12000, 99, 0, 0, 1]]
+    session.pictures = {JOB["id"]: {
+        **PICTURE, "frame_states": [], "strip": [{"camera": "Left", "cells": cells}, {"camera": "Right", "cells": cells}],
+        "messages": [f"Frame {n}: no." for n in range(6)],
+    }}  # fmt: skip
+    session.jobs = [{**JOB, "title": "Cube", "frames_failed": 0}]
+    found = {"large": draw(session)}
+    session.jobs = [{**JOB, "state": "failed", "stalled": True, "page": "https://argo.example.com/workflows"}]
+    return {**found, "stalled": draw(session)}
 
 
 def described_operators() -> list[dict[str, str]]:

@@ -19,19 +19,20 @@ class _Known:
 
 
 class StrictLayout:
-    """Notes what is drawn; `texts` are all words, `operators` all buttons, in order."""
+    """Notes what is drawn; `texts` are all words, `operators` all buttons, `untranslated` what is shown as it is, in order."""
 
     root: StrictLayout
     texts: list[str]
     operators: list[str]
     properties: list[str]
+    tips: list[str]
+    untranslated: list[str]
 
     def __init__(self, root: StrictLayout | None = None) -> None:
         object.__setattr__(self, "root", root or self)
         if root is None:
-            object.__setattr__(self, "texts", [])
-            object.__setattr__(self, "operators", [])
-            object.__setattr__(self, "properties", [])
+            for name in ("texts", "operators", "properties", "tips", "untranslated"):
+                object.__setattr__(self, name, [])
         self.alert = False
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -58,6 +59,8 @@ class StrictLayout:
         if "text" in given:
             assert isinstance(given["text"], str), given
             self.root.texts.append(given["text"])
+            if not given.get("translate", True):
+                self.root.untranslated.append(given["text"])
         if name in _LAYOUTS:
             return StrictLayout(self.root)
         return getattr(self, f"_{name}", lambda **_given: None)(**given)
@@ -72,7 +75,7 @@ class StrictLayout:
         if "text" not in more:
             self.root.texts.append(kind.name)
         self.root.operators.append(operator)
-        return _OperatorProperties(kind)
+        return _OperatorProperties(kind, self.root)
 
     def _menu(self, menu: str, **_more: Any) -> None:
         assert hasattr(bpy.types, menu), f"there is no menu {menu}"
@@ -88,9 +91,13 @@ class _OperatorProperties:
     """What a button hands to its operator."""
 
     _kind: Any
+    _root: StrictLayout
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, kind: Any, root: StrictLayout) -> None:
         object.__setattr__(self, "_kind", kind)
+        object.__setattr__(self, "_root", root)
 
     def __setattr__(self, name: str, value: Any) -> None:
         assert name in self._kind.properties, f"{self._kind.identifier} has no {name}"
+        if name == "tip":
+            self._root.tips.append(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from .conftest import run_in_blender
 
 pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
 _SMALL_WORDS = {"a", "an", "and", "as", "at", "by", "for", "in", "it", "of", "on", "the", "to", "with", "has"}
-PANEL = "CLOUDFARM_PT_output"
+PANEL, JOBS = "CLOUDFARM_PT_output", "CLOUDFARM_PT_output_jobs"
 
 
 @pytest.fixture(scope="module")
@@ -84,15 +85,47 @@ def test_after_scouts_the_artist_decides(drawn: dict[str, Any]) -> None:
     ],
 )  # fmt: skip
 def test_a_job_offers_what_can_be_done_with_it(drawn: dict[str, Any], state: str, expected: set[str]) -> None:
-    shown = set(buttons(drawn, state, "CLOUDFARM_PT_output_jobs"))
+    shown = set(buttons(drawn, state, JOBS))
     assert shown & {"pause", "cancel", "resume", "retry"} == expected
     assert {"view", "open_folder", "logs", "delete", "refresh"} <= shown
 
 
 def test_the_frames_of_a_job_are_told_by_state(drawn: dict[str, Any]) -> None:
-    said = texts(drawn, "rendering", "CLOUDFARM_PT_output_jobs")
-    assert "Failed: 7" in said and "Rendering: 4-5" in said and "Waiting: 6,8-24" in said
+    said = texts(drawn, "rendering", JOBS)
+    assert "Failed: 7" in said and "Rendering: 4-5" in said
     assert "Rendering, 3 of 24, 10 min left" in said and "out of memory" in said
+
+
+def test_the_strip_has_a_cell_for_each_frame_or_group_that_says_what_it_is(drawn: dict[str, Any]) -> None:
+    assert drawn["rendering"][JOBS]["tips"] == [
+        "Frames 1-3: 3 done", "Frames 4-5: 2 rendering", "Frame 6: waiting", "Frame 7: failed", "Frames 8-24: 17 waiting",
+    ]  # fmt: skip
+    large = drawn["large"][JOBS]
+    assert "Left" in large["texts"] and "Right" in large["texts"]
+    assert 40 < len(large["tips"]) <= 240 and "1 failed" in large["tips"][-1]
+
+
+def test_a_row_of_the_list_says_whose_how_old_and_how_far(drawn: dict[str, Any]) -> None:
+    title, owner, old, failed, count, left = drawn["rendering"]["row shot-20261129-abc123"]
+    assert (title, owner, failed, count, left) == ("shot", "ada", "1", "3/24", "10 min")
+    assert re.fullmatch(r"now|\d+ (min|h|d)", old)
+    assert "10 min" not in drawn["paused"]["row shot-20261129-abc123"]
+
+
+def test_what_people_typed_is_never_translated(drawn: dict[str, Any]) -> None:
+    """A job called Cube is no Würfel."""
+    assert "Left" in drawn["large"][JOBS]["untranslated"]
+    assert "Frame 7: out of memory." in drawn["rendering"][JOBS]["untranslated"]
+
+
+def test_more_that_went_wrong_than_there_is_room_for_is_counted(drawn: dict[str, Any]) -> None:
+    assert "And 2 more: see the logs" in texts(drawn, "large", JOBS)
+
+
+def test_a_job_whose_runner_died_goes_on_and_one_with_a_page_shows_it(drawn: dict[str, Any]) -> None:
+    assert "resume" in buttons(drawn, "stalled", JOBS) and "retry" not in buttons(drawn, "stalled", JOBS)
+    assert "show_page" in buttons(drawn, "stalled", "CLOUDFARM_MT_job")
+    assert "show_page" not in buttons(drawn, "large", "CLOUDFARM_MT_job")
 
 
 def test_preferences_show_a_farm_its_lights_and_where_secrets_are(drawn: dict[str, Any]) -> None:

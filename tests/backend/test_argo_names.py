@@ -6,7 +6,7 @@ import random
 from collections import Counter
 
 import pytest
-from cloud_farm.engines import argo_names
+from cloud_farm.engines import argo_names, open_engine
 from cloud_farm.engines.argo_manifest import workflows
 from cloud_farm.engines.argo_names import draws, fnv32a, has_collision, item_text, node_id, node_names, workflow_name
 from cloud_farm.errors import InvalidJobError
@@ -96,3 +96,20 @@ def test_items_have_no_brackets_that_some_versions_leave_out() -> None:
     for workflow in workflows(planned(cameras), farm()):
         assert not set("()") & set("".join(item_text(item) for item in chunks(workflow)))
     assert argo_names.OLDEST_ARGO == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("kubernetes", "expected"),
+    [
+        ({}, ""),
+        ({"argo_ui": "https://argo.example.com/"}, "https://argo.example.com/workflows?label=cloud-farm%2Fjob%3Dshot"),
+        (
+            {"argo_ui": "https://example.com/argo", "namespace": "render"},
+            "https://example.com/argo/workflows/render?label=cloud-farm%2Fjob%3Dshot",
+        ),
+    ],
+)
+def test_a_jobs_page_is_a_list_of_its_workflows_where_the_profile_knows_of_one(
+    kubernetes: dict[str, str], expected: str
+) -> None:
+    assert open_engine(farm(kubernetes=kubernetes)).page("shot") == expected

@@ -233,6 +233,7 @@ def test_fields_of_pods_are_called_as_kubernetes_calls_them() -> None:
         ({"kubernetes": {"annotations": {"team": 7}}}, "annotations.team"),
         ({"kubernetes": {"env": {"A-B": "x"}}}, "env.A-B"),
         ({"kubernetes": {"matching_nodes": -1}}, "matching_nodes"),
+        ({"kubernetes": {"argo_ui": "file:///etc"}}, "argo_ui should be an address like https://"),
         ({"kubernetes": {"deadline_s": 5}}, "deadline_s"),
         ({"kubernetes": {"node_lost_s": -5}}, "node_lost_s"),
         ({"kubernetes": {"grace_s": 5}}, "grace_s.*needs 20"),

@@ -11,11 +11,13 @@ from cloud_farm.control import publish_plan
 from cloud_farm.frame_table import FrameState, FrameTable, Pace
 from cloud_farm.frames import FrameRange
 from cloud_farm.history import read_history, revisions
+from cloud_farm.job import parse_job
+from cloud_farm.status import StatusReader
 from cloud_farm.stores.folder import FolderStore
 from cloud_farm.tracking import FrameKey, JobTracker, Published
 
 from .test_plan import JOB_ID, planned
-from .volume_job import LAYOUT, publish_frame, submit
+from .volume_job import LAYOUT, StillEngine, publish_frame, submit
 
 
 def by_looking_at_everything(tracker: JobTracker, running: set[FrameKey]) -> list[FrameState]:
@@ -31,12 +33,12 @@ def by_looking_at_everything(tracker: JobTracker, running: set[FrameKey]) -> lis
     return found
 
 
-def end_attempt(store: FolderStore, number: int, frame: int, *, final: bool) -> None:
+def end_attempt(store: FolderStore, number: int, frame: int, *, final: bool, message: str = "") -> None:
     """Write the end of an attempt at the chunk of a frame, which failed."""
     chunk = next(chunk for chunk in planned().chunks if frame in chunk.frames)
     end = {
         "schema": 1, "chunk": chunk.id, "revision": 1, "exit": 78 if final else 12, "cause": 12 if final else None,
-        "failed": [{"frame": frame, "camera": None, "message": f"frame {frame} failed"}],
+        "failed": [{"frame": frame, "camera": None, "message": message or f"frame {frame} failed"}],
     }  # fmt: skip
     store.put(json.dumps(end).encode(), LAYOUT.attempts / f"{chunk.id}.{number:08x}.end.json")
 
@@ -62,6 +64,16 @@ def test_it_says_what_a_look_at_everything_says(tmp_path: Path, seed: int) -> No
         assert list(states) == by_looking_at_everything(tracker, running)
         assert table.done == sum(state.state == "done" for state in states)
         assert len(table.failed()) == sum(state.state == "failed" for state in states)
+
+
+def test_frames_that_failed_alike_are_told_in_one_sentence(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    submit(store)
+    for number, (frame, message) in enumerate([(1, "No memory."), (24, "No memory."), (13, "No camera.")]):
+        end_attempt(store, number, frame, final=True, message=message)
+    document = parse_job(store.read(LAYOUT.job_json), where="job.json")
+    status = StatusReader(store, StillEngine(), document, landing=tmp_path).read()
+    assert status.messages[:2] == ("Frames 1,24: No memory.", "Frame 13: No camera.")
 
 
 def test_nothing_new_makes_nothing_new(tmp_path: Path) -> None:

@@ -14,9 +14,13 @@ from typing import Any
 
 import cloud_farm
 import pytest
-from cloud_farm.platform import FileLock
+from cloud_farm.platform import FileLock, user_folders
 from cloud_farm.snapshots import HOLD, SNAPSHOT
+from cloud_farm.stores.folder import FolderStore
 from cloud_farm.version import PROTOCOL, VERSION
+
+from .test_plan import JOB_ID
+from .volume_job import LAYOUT, submit
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from cloud_farm.worker import main; main(sys.argv[2])"
 
@@ -113,12 +117,18 @@ def test_a_request_of_a_newer_add_on_is_refused_in_words(worker: Client) -> None
     assert "can't 'teleport'" in error["message"]
 
 
-@pytest.mark.parametrize("verb", ["follow", "logs", "cancel", "pause", "resume", "retry", "delete"])
+@pytest.mark.parametrize("verb", ["follow", "cancel", "pause", "resume", "retry", "delete"])
 def test_an_unknown_job_is_an_error_with_its_name(worker: Client, verb: str) -> None:
     error = worker.ask(1, verb, job="shot-20261125-abc123")["error"]
     assert error["kind"] == "JobNotFoundError"
     assert "shot-20261125-abc123" in error["message"]
     assert error["exit_code"] == 2
+
+
+def test_the_logs_of_an_unknown_job_leave_no_file(worker: Client, tmp_path: Path) -> None:
+    error = worker.ask(1, "logs", job="shot-20261125-abc123", folder=str(tmp_path))["error"]
+    assert error["kind"] == "JobNotFoundError"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
 
 
 def test_a_request_without_what_it_needs(worker: Client) -> None:
@@ -189,6 +199,17 @@ def test_a_large_log_is_put_aside(worker: Client, tmp_path: Path) -> None:
     assert again.end() == 0
     assert worker.log.stat().st_size < 10_000
     assert worker.log.with_name("worker.log.1").stat().st_size == 4 << 19
+
+
+def test_a_long_log_comes_with_its_end_and_lies_whole_in_a_file(worker: Client, tmp_path: Path) -> None:
+    store = FolderStore(user_folders().data / "farm")
+    submit(store)
+    lines = [f"line {number}" for number in range(5000)]
+    store.put("\n".join([*lines, ""]).encode(), LAYOUT.logs / "r1c00001.0000000a.log")
+    found = worker.ask(1, "logs", job=JOB_ID, folder=str(tmp_path))["result"]
+    assert (found["count"], found["lines"]) == (5001, lines[-2000:])
+    assert Path(found["path"]).read_text().splitlines() == ["== r1c00001.0000000a", *lines]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
 
 
 def test_nothing_heavy_is_loaded_before_it_is_needed(worker: Client) -> None:

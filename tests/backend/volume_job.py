@@ -43,6 +43,9 @@ class StillEngine:
     def status(self, job_id: str) -> EngineStatus:
         return EngineStatus(running=False)
 
+    def page(self, job_id: str) -> str:
+        return ""
+
     def jobs(self) -> tuple[EngineJob, ...]:
         return ()
 

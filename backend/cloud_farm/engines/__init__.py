@@ -94,6 +94,9 @@ class Engine(Protocol):
     def status(self, job_id: str) -> EngineStatus:
         """Explain the job; an unknown id is a status with `known=False`."""
 
+    def page(self, job_id: str) -> str:
+        """Return the address of a page that shows the job to people; empty where there is none. Asks nobody."""
+
     def jobs(self) -> tuple[EngineJob, ...]:
         """List the jobs of this farm that it knows of, whoever submitted them and from wherever."""
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 from ..checks import Check
 from ..errors import EngineConflictError, EngineError, EngineForbiddenError, EngineUnreachableError, JobBusyError
@@ -141,6 +142,13 @@ class ArgoEngine:
             message=_summary(rows.values()) if running else missing_parts(heads),
             stages=self._starts.mean(job_id, look=running),
         )
+
+    def page(self, job_id: str) -> str:
+        """Return where Argo's own pages list the job's Workflows, if the profile says where those pages are."""
+        if not self._settings.argo_ui:
+            return ""
+        pages = f"{self._settings.argo_ui.rstrip('/')}/workflows/{self._settings.namespace}".rstrip("/")
+        return f"{pages}?label={quote(f'{JOB}={job_id}', safe='')}"
 
     def jobs(self) -> tuple[EngineJob, ...]:
         """List the jobs that the cluster has Workflows of."""

@@ -73,6 +73,7 @@ class PodSettings:
         read_only_root: Blender can write nothing of its image.
         workflow_template: Name of WorkflowTemplates to refer to, where artists may not submit pods of their own; empty sends whole
             Workflows.
+        argo_ui: Address of Argo's own pages, for people; empty has no link to them.
         deadline_s: Longest time of one attempt at a chunk where frames have no limit, image pull included.
         backoff_s: Before the first repetition of a task that failed; each further one waits twice as long, ten minutes at most.
         node_lost_s: How long a pod waits for a node that does not answer any more.
@@ -101,6 +102,7 @@ class PodSettings:
     prepare: PrepareSettings = field(default_factory=PrepareSettings)
     ttl_s: TtlSettings = field(default_factory=TtlSettings)
     workflow_template: str = ""
+    argo_ui: str = ""
     deadline_s: int = 86400
     backoff_s: int = 15
     node_lost_s: int = 60
@@ -175,6 +177,8 @@ def _checks(settings: PodSettings) -> Iterable[tuple[bool, str]]:
     yield settings.node_lost_s >= 0, "node_lost_s should be 0 or more."
     yield settings.grace_s >= 30, "grace_s should be at least 30: the supervisor needs 20 seconds to end its Blender."
     yield min(settings.ttl_s.success, settings.ttl_s.failure) >= 60, "ttl_s should be at least 60 seconds each."
+    is_address = not settings.argo_ui or settings.argo_ui.startswith(("https://", "http://"))
+    yield is_address, f"argo_ui should be an address like https://argo.example.com, not '{settings.argo_ui}'."
     for key in settings.pod:
         yield key in _POD_FIELDS, f"pod.{key} can't be set there. It takes: {', '.join(sorted(_POD_FIELDS))}."
     for name, least in settings.priority_classes.items():

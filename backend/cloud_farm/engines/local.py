@@ -119,6 +119,10 @@ class LocalEngine:
             message = "What ran this job on this computer was killed; what it had started still renders."
         return EngineStatus(running=running, tasks=tasks, message=message)
 
+    def page(self, job_id: str) -> str:
+        """Return nothing: this computer has no such page."""
+        return ""
+
     def jobs(self) -> tuple[EngineJob, ...]:
         """List the jobs of this farm's folder that a runner was started for."""
         found = []

@@ -1,0 +1,287 @@
+"""What the artist can do with a job that is listed. Each returns at once; the worker does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import bpy
+
+from . import image_viewer, text_viewer
+from .preferences import LOCAL
+from .properties import state_of
+from .registering import of_classes
+from .session import SESSION, may_reach
+
+_DONE, _NOT_DONE = {"FINISHED"}, {"CANCELLED"}
+
+
+def active_job(context: bpy.types.Context) -> dict[str, Any] | None:
+    """Return the job whose details are shown."""
+    state = state_of(context)
+    if not 0 <= state.active_job < len(state.jobs):
+        return None
+    return SESSION.job(state.jobs[state.active_job].name)
+
+
+def can_resume(job: Mapping[str, Any]) -> bool:
+    """Whether a job waits for somebody to let it go on: it was paused, or what ran it is gone."""
+    return job["state"] == "paused" or (job["state"] == "failed" and bool(job.get("stalled")))
+
+
+class _OnJob(bpy.types.Operator):
+    """Something that is done with a job; `verb` is the worker's word for it.
+
+    The job is the one that was active when the button was pressed: the list may change while a question is asked.
+    """
+
+    bl_idname = "cloud_farm.on_job"
+    bl_label = "On Job"
+    verb: ClassVar[str] = ""
+    states: ClassVar[tuple[str, ...]] = ()
+
+    job: bpy.props.StringProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        job = active_job(context)
+        if job is not None and not may_reach(job["farm"]):
+            cls.poll_message_set("Allow Online Access in Preferences, System, Network")
+            return False
+        return job is not None and (not cls.states or job["state"] in cls.states)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
+        self.job = (active_job(context) or {"id": ""})["id"]
+        return self.begin(context, event)
+
+    def begin(self, context: bpy.types.Context, _event: bpy.types.Event) -> Any:
+        """Do it at once; those that ask first do so here."""
+        return self.execute(context)
+
+    def wanted(self, context: bpy.types.Context) -> dict[str, Any]:
+        """Return the job that is meant."""
+        job = SESSION.job(self.job) if self.job else active_job(context)
+        if job is None:
+            raise RuntimeError("The job is not listed any more")
+        return job
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        job = self.wanted(context)
+        SESSION.control(self.verb, job["id"], job["farm"])
+        return _DONE
+
+
+class _AskedFirst(_OnJob):
+    """Something that can't be taken back."""
+
+    bl_idname = "cloud_farm.asked_first"
+
+    def begin(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
+        """Ask first."""
+        assert context.window_manager is not None
+        return context.window_manager.invoke_confirm(self, event)
+
+
+class CLOUDFARM_OT_pause(_OnJob):
+    """Let the frames that render now end, and start no others"""
+
+    bl_idname = "cloud_farm.pause"
+    bl_label = "Pause Job"
+    verb = "pause"
+    states = ("queued", "rendering")
+
+
+class CLOUDFARM_OT_resume(_OnJob):
+    """Go on with the job"""
+
+    bl_idname = "cloud_farm.resume"
+    bl_label = "Resume Job"
+    verb = "resume"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        job = active_job(context)
+        return super().poll(context) and job is not None and can_resume(job)
+
+
+class CLOUDFARM_OT_cancel(_AskedFirst):
+    """Stop the job now; finished frames stay, and Retry renders the rest"""
+
+    bl_idname = "cloud_farm.cancel"
+    bl_label = "Cancel Job"
+    verb = "cancel"
+    states = ("queued", "rendering", "paused", "not on volume")
+
+
+class CLOUDFARM_OT_retry(_OnJob):
+    """Render what is missing of the job"""
+
+    bl_idname = "cloud_farm.retry"
+    bl_label = "Retry Missing Frames"
+    verb = "retry"
+    states = ("failed", "cancelled")
+
+
+class CLOUDFARM_OT_render_again(_OnJob):
+    """Render chosen frames of the job once more; the newer ones take the place of those that are there"""
+
+    bl_idname = "cloud_farm.render_again"
+    bl_label = "Render Frames Again"
+    states = ("failed", "cancelled", "done")
+
+    frames: bpy.props.StringProperty(
+        name="Frames", description="Frames and ranges with commas between them: 7, 20-24", options={"SKIP_SAVE"}
+    )
+
+    def begin(self, context: bpy.types.Context, _event: bpy.types.Event) -> Any:
+        """Ask which frames."""
+        assert context.window_manager is not None
+        return context.window_manager.invoke_props_dialog(self)
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        from .cloud_farm.errors import FrameRangeError
+        from .cloud_farm.frames import FrameRange
+
+        job = self.wanted(context)
+        try:
+            FrameRange.parse(self.frames)
+        except FrameRangeError as error:
+            self.report({"ERROR"}, str(error))
+            return _NOT_DONE
+        SESSION.render_again(job["id"], job["farm"], self.frames)
+        return _DONE
+
+
+class CLOUDFARM_OT_copy_command(_OnJob):
+    """Copy the command line that follows this job in a terminal"""
+
+    bl_idname = "cloud_farm.copy_command"
+    bl_label = "Copy Command Line"
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        job = self.wanted(context)
+        assert context.window_manager is not None
+        farm = "" if job["farm"] == LOCAL else f" --farm {job['farm']}"
+        context.window_manager.clipboard = f"cloud-farm follow {job['id']}{farm}"
+        return _DONE
+
+
+class CLOUDFARM_OT_delete(_AskedFirst):
+    """Remove the job from the farm; frames that came here stay"""
+
+    bl_idname = "cloud_farm.delete"
+    bl_label = "Delete Job"
+    verb = "delete"
+    states = ("failed", "cancelled", "done", "paused", "uploading", "unreadable", "not on volume")
+
+
+class CLOUDFARM_OT_view(_OnJob):
+    """Show the job's frames in the Image Editor"""
+
+    bl_idname = "cloud_farm.view"
+    bl_label = "View Frames"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        job = active_job(context)
+        return (
+            job is not None
+            and job["frames_done"] > 0
+            and (image_viewer.has_frames(job["id"]) or may_reach(job["farm"]))
+        )
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        job = self.wanted(context)
+        if not image_viewer.has_frames(job["id"]):
+            SESSION.ask_for_frames(job["id"], job["farm"])
+            return _DONE
+        if not image_viewer.show(job["id"], job["title"], context):
+            self.report({"INFO"}, "Open an Image Editor to see the frames")
+            return _NOT_DONE
+        return _DONE
+
+
+class CLOUDFARM_OT_show_frame(_OnJob):
+    """Show a frame of the job in the Image Editor"""
+
+    bl_idname = "cloud_farm.show_frame"
+    bl_label = "Show Frame"
+    bl_options = {"INTERNAL"}
+
+    frame: bpy.props.IntProperty(options={"HIDDEN", "SKIP_SAVE"})
+    tip: bpy.props.StringProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    @classmethod
+    def description(cls, _context: bpy.types.Context, properties: Any) -> str:
+        """Say which frames the cell stands for, and how they are."""
+        return str(properties.tip) or str(cls.__doc__)
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        job = self.wanted(context)
+        if not image_viewer.has_frames(job["id"]):
+            SESSION.ask_for_frames(job["id"], job["farm"])
+            return _DONE
+        if not image_viewer.has_frame(job["id"], self.frame):
+            self.report({"INFO"}, f"Frame {self.frame} is not here yet")
+            return _NOT_DONE
+        state_of(context).follow_newest = False
+        if not image_viewer.show(job["id"], job["title"], context, frame=self.frame):
+            self.report({"INFO"}, "Open an Image Editor to see the frames")
+            return _NOT_DONE
+        return _DONE
+
+
+class CLOUDFARM_OT_open_folder(_OnJob):
+    """Open the folder in which the job's frames land"""
+
+    bl_idname = "cloud_farm.open_folder"
+    bl_label = "Open Folder"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        job = active_job(context)
+        return job is not None and Path(SESSION.pictures.get(job["id"], {}).get("landing", "")).is_dir()
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        job = self.wanted(context)
+        bpy.ops.wm.path_open(filepath=str(SESSION.pictures[job["id"]]["landing"]))
+        return _DONE
+
+
+class CLOUDFARM_OT_logs(_OnJob):
+    """Show what the job's Blenders said, in the Text Editor"""
+
+    bl_idname = "cloud_farm.logs"
+    bl_label = "Show Logs"
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        job = self.wanted(context)
+        text_viewer.open_editor(context)
+        SESSION.ask_for_logs(job["id"], job["farm"])
+        return _DONE
+
+
+class CLOUDFARM_OT_show_page(_OnJob):
+    """Open the job in Argo's own pages, in a browser"""
+
+    bl_idname = "cloud_farm.show_page"
+    bl_label = "Show in Argo"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        job = active_job(context)
+        return job is not None and bool(job.get("page"))
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        bpy.ops.wm.url_open(url=self.wanted(context)["page"])
+        return _DONE
+
+
+_CLASSES = (
+    CLOUDFARM_OT_pause, CLOUDFARM_OT_resume, CLOUDFARM_OT_cancel, CLOUDFARM_OT_retry, CLOUDFARM_OT_render_again,
+    CLOUDFARM_OT_copy_command, CLOUDFARM_OT_delete, CLOUDFARM_OT_view, CLOUDFARM_OT_show_frame, CLOUDFARM_OT_open_folder, CLOUDFARM_OT_logs,
+    CLOUDFARM_OT_show_page,
+)  # fmt: skip
+
+register, unregister = of_classes(_CLASSES)

@@ -1,0 +1,188 @@
+"""The jobs as the artist sees them: the list, and below it all that is known of one and can be done with it.
+
+Drawing reads what is known and asks for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import bpy
+
+from . import frame_strip
+from .drawing import age, duration, paragraph, units_across
+from .job_operators import active_job, can_resume
+from .properties import state_of
+from .registering import of_classes
+from .session import SESSION
+
+_ICONS: dict[str, Any] = {
+    "uploading": "EXPORT", "queued": "SORTTIME", "rendering": "RENDER_ANIMATION", "paused": "PAUSE", "cancelling": "CANCEL",
+    "cancelled": "CANCEL", "failed": "ERROR", "done": "CHECKMARK",
+}  # fmt: skip
+_MOST_MESSAGES = 4
+_UNITS_FOR_AGE, _UNITS_FOR_USER = 11.0, 16.0
+
+
+class CLOUDFARM_UL_jobs(bpy.types.UIList):
+    """Jobs of a farm"""
+
+    def draw_item(
+        self, context: Any, layout: bpy.types.UILayout, _data: Any, item: Any, _icon: Any, _active: Any, *_rest: Any
+    ) -> None:
+        """Draw a job's line: state, title, whose it is and how old, how far it is; what there is no room for is left out."""
+        units = units_across(context)
+        row = layout.row(align=True)
+        row.label(text=item.title or item.name, icon=_ICONS.get(item.state, "QUESTION"), translate=False)
+        if units >= _UNITS_FOR_USER:
+            _right(row, item.owner, 4.0)
+        if units >= _UNITS_FOR_AGE:
+            _right(row, age(item.created, datetime.now(UTC)), 2.6)
+        if item.failed:
+            wide = units >= _UNITS_FOR_AGE
+            _right(row, str(item.failed), 2.4 if wide else 1.2, icon="ERROR" if wide else "NONE", alert=True)
+        _right(row, f"{item.done}/{item.total}" if item.total else "", 3.4)
+        if units >= _UNITS_FOR_AGE:
+            _right(row, duration(item.seconds_left) if item.seconds_left >= 0 else "", 3.0)
+
+
+def _right(row: bpy.types.UILayout, text: str, units: float, *, icon: Any = "NONE", alert: bool = False) -> None:
+    """Draw a text at the right edge of a column, so that those of several lines stand below each other."""
+    column = row.row()
+    column.ui_units_x = units
+    column.alignment = "RIGHT"
+    column.alert = alert
+    column.label(text=text, icon=icon, translate=False)
+
+
+class _Jobs:
+    """Drawn in two places: the jobs, and the details of one."""
+
+    bl_label = "Jobs"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw list and details."""
+        layout, state = self.layout, state_of(context)  # type: ignore[attr-defined]
+        if SESSION.problem:
+            paragraph(layout.column(align=True), SESSION.problem, context, icon="ERROR")
+        row = layout.row()
+        row.template_list("CLOUDFARM_UL_jobs", "", state, "jobs", state, "active_job", rows=3)
+        column = row.column(align=True)
+        column.operator("cloud_farm.refresh", text="", icon="FILE_REFRESH")
+        column.operator("cloud_farm.delete", text="", icon="TRASH")
+        job = active_job(context)
+        if job is not None:
+            _draw_job(layout, job, SESSION.pictures.get(job["id"], {}), context)
+
+
+def _draw_job(
+    layout: bpy.types.UILayout, job: Mapping[str, Any], picture: Mapping[str, Any], context: bpy.types.Context
+) -> None:
+    done, total = job["frames_done"], job["frames_total"]
+    column = layout.column(align=True)
+    column.progress(factor=done / total if total else 0.0, text=progress_text(job, picture))
+    frame_strip.draw(column, picture, context)
+    for text in frames_lines(job, picture):
+        paragraph(column, text, context)
+    _draw_messages(layout, messages_of(job, picture), context)
+    column = layout.column(align=True)
+    if job["state"] != "done":
+        _draw_control(column.row(align=True), job)
+    row = column.row(align=True)
+    row.operator("cloud_farm.view", text="View", icon="IMAGE_DATA")
+    row.operator("cloud_farm.open_folder", text="Folder", icon="FILE_FOLDER")
+    row.operator("cloud_farm.logs", text="Logs", icon="TEXT")
+    row.menu("CLOUDFARM_MT_job", text="", icon="DOWNARROW_HLT")
+    layout.prop(state_of(context), "follow_newest")
+
+
+def messages_of(job: Mapping[str, Any], picture: Mapping[str, Any]) -> list[str]:
+    """Return what went wrong with a job, in plain words; of a job that is not followed the list knows one sentence."""
+    return list(picture.get("messages", ())) or ([job["message"]] if job["message"] else [])
+
+
+def _draw_messages(layout: bpy.types.UILayout, messages: list[str], context: bpy.types.Context) -> None:
+    column = layout.column(align=True)
+    for message in messages[:_MOST_MESSAGES]:
+        paragraph(column, message, context, icon="ERROR")
+    if len(messages) > _MOST_MESSAGES:
+        column.label(text=f"And {len(messages) - _MOST_MESSAGES} more: see the logs", icon="BLANK1")
+
+
+def frames_lines(job: Mapping[str, Any], picture: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which frames failed and which render now; of a very large job only how many failed."""
+    cameras = picture.get("frame_states") or ()
+    for found in cameras:
+        camera = f"{found['camera']}: " if found.get("camera") and len(cameras) > 1 else ""
+        for state in ("failed", "rendering"):
+            if found.get(state):
+                yield f"{camera}{state.capitalize()}: {found[state]}"
+    if job["frames_failed"] and not any(found.get("failed") for found in cameras):
+        yield f"Failed: {job['frames_failed']}"
+
+
+def _draw_control(row: bpy.types.UILayout, job: Mapping[str, Any]) -> None:
+    state = str(job["state"])
+    if can_resume(job):
+        row.operator("cloud_farm.resume", text="Resume", icon="PLAY")
+    elif state in ("failed", "cancelled"):
+        row.operator("cloud_farm.retry", text="Retry", icon="FILE_REFRESH")
+    elif state in ("queued", "rendering"):
+        row.operator("cloud_farm.pause", text="Pause", icon="PAUSE")
+    if state in ("queued", "rendering", "paused", "not on volume"):
+        row.operator("cloud_farm.cancel", text="Cancel", icon="CANCEL")
+
+
+def progress_text(job: Mapping[str, Any], picture: Mapping[str, Any]) -> str:
+    """Return how far a job is: `Rendering, 12 of 250, 4 min left`."""
+    parts = [f"{job['state'].capitalize()}, {job['frames_done']} of {job['frames_total']}"]
+    left = picture.get("eta_seconds")
+    if left is not None and job["state"] == "rendering":
+        parts.append(f"{duration(left)} left")
+    return ", ".join(parts)
+
+
+class CLOUDFARM_MT_job(bpy.types.Menu):
+    """More that can be done with a job"""
+
+    bl_label = "Job"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the entries."""
+        layout, job = self.layout, active_job(context)
+        assert layout is not None
+        layout.operator("cloud_farm.render_again", icon="RENDER_STILL")
+        layout.operator("cloud_farm.copy_command", icon="COPYDOWN")
+        if job is not None and job.get("page"):
+            layout.operator("cloud_farm.show_page", icon="URL")
+        layout.separator()
+        layout.operator("cloud_farm.delete", icon="TRASH")
+        if job is not None:
+            layout.separator()
+            made = f"{job['owner']}, {job['created'].replace('T', ' ').removesuffix('Z')} UTC"
+            layout.label(text=made, icon="USER", translate=False)
+
+
+class CLOUDFARM_PT_output_jobs(_Jobs, bpy.types.Panel):
+    """Jobs of the chosen farm"""
+
+    bl_space_type = "PROPERTIES"
+    bl_region_type = "WINDOW"
+    bl_context = "output"
+    bl_parent_id = "CLOUDFARM_PT_output"
+
+
+class CLOUDFARM_PT_image_jobs(_Jobs, bpy.types.Panel):
+    """Jobs of the chosen farm"""
+
+    bl_space_type = "IMAGE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "Cloud Farm"
+    bl_parent_id = "CLOUDFARM_PT_image"
+
+
+_CLASSES = (CLOUDFARM_UL_jobs, CLOUDFARM_MT_job, CLOUDFARM_PT_output_jobs, CLOUDFARM_PT_image_jobs)
+
+register, unregister = of_classes(_CLASSES)

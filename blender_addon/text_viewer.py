@@ -1,0 +1,47 @@
+"""Logs in the Text Editor: where one is open, there; else in a window of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import bpy
+
+
+def show(name: str, lines: Sequence[str]) -> None:
+    """Put lines into a text of the open file, and show its end in every Text Editor that is open."""
+    text = bpy.data.texts.get(name) or bpy.data.texts.new(name)
+    text.clear()
+    text.write("\n".join(lines))
+    for editor in _editors():
+        editor.text = text
+        editor.top = max(0, len(text.lines) - editor.visible_lines)
+
+
+def open_editor(context: bpy.types.Context) -> None:
+    """Open a window with a Text Editor, unless there is one somewhere."""
+    if context.window is None or any(True for _ in _editors()):
+        return
+    before = set(_windows())
+    bpy.ops.wm.window_new()
+    for window in set(_windows()) - before:
+        window.screen.areas[0].ui_type = "TEXT_EDITOR"
+
+
+def log_lines(lines: Sequence[str], *, count: int, path: str) -> list[str]:
+    """Return what is shown of a log of so many lines that lies whole in a file."""
+    if count <= len(lines):
+        return list(lines)
+    return [f"== The last {len(lines):,} of {count:,} lines. All of them: {path}", *lines]
+
+
+def _windows() -> list[bpy.types.Window]:
+    manager = bpy.context.window_manager
+    return list(manager.windows) if manager is not None else []
+
+
+def _editors() -> Iterator[bpy.types.SpaceTextEditor]:
+    for window in _windows():
+        for area in window.screen.areas:
+            space = area.spaces.active
+            if isinstance(space, bpy.types.SpaceTextEditor):
+                yield space
