@@ -85,7 +85,11 @@ def _draw_buttons(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
     if not may_reach(chosen_farm(context)):
         column = layout.column()
         column.label(text="This farm needs online access", icon="INTERNET_OFFLINE")
-        column.operator("extensions.userpref_allow_online", text="Allow Online Access", icon="CHECKMARK")
+        _draw_leave(column)
+
+
+def _draw_leave(layout: bpy.types.UILayout) -> None:
+    layout.operator("extensions.userpref_allow_online", text="Allow Online Access", icon="CHECKMARK")
 
 
 def _draw_sending(layout: bpy.types.UILayout, sending: Sending, context: bpy.types.Context) -> None:
@@ -104,7 +108,9 @@ def _draw_sending(layout: bpy.types.UILayout, sending: Sending, context: bpy.typ
     column = box.column(align=True)
     for text in result_lines(sending.result or {}, is_checked=sending.verb == CHECK):
         paragraph(column, text, context)
-    if sending.can_go_on:
+    if sending.needs_leave:
+        _draw_leave(box)
+    elif sending.can_go_on:
         box.operator("cloud_farm.send_again", icon="FILE_REFRESH")
     elif sending.is_held:
         row = box.row()

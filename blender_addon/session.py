@@ -38,7 +38,9 @@ class Session:
 
     def __init__(self) -> None:
         self.farms = Farms(lambda: self.client)
-        self.outbox = Outbox(lambda: self.client, on_submitted=self._take_submitted, may_go_on=may_reach)
+        self.outbox = Outbox(
+            lambda: self.client, on_submitted=self._take_submitted, on_taken=self.refresh, may_reach=may_reach
+        )
         self.jobs: list[dict[str, Any]] = []
         self.pictures: dict[str, Mapping[str, Any]] = {}
         self.problem = ""
@@ -137,6 +139,7 @@ class Session:
             self.refresh(self._watched_farm)
         self._is_watched = False
         self.farms.tick()
+        self._changed |= self.outbox.tick()
         if self._client is None:
             return _IDLE_SECONDS
         if not bpy.app.online_access:

@@ -177,7 +177,7 @@ class WorkerClient:
         )
         return True
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why: str, *, kind: str = "WorkerDied") -> None:
         process, self._process = self._process, None
         if process is not None:
             atexit.unregister(self.close)
@@ -190,7 +190,7 @@ class WorkerClient:
         self._unsent = b""
         asked, self._asked = self._asked, {}
         for answer in asked.values():
-            answer({"error": {"kind": "WorkerDied", "message": why, "exit_code": 1}})
+            answer({"error": {"kind": kind, "message": why, "exit_code": 1}})
 
     def _write(self) -> None:
         assert self._process is not None and self._process.stdin is not None
@@ -244,7 +244,7 @@ class WorkerClient:
     def _greet(self, data: Mapping[str, Any]) -> None:
         self._greeted = True
         if data.get("protocol") != PROTOCOL:
-            self._give_up("Cloud Farm was updated while Blender ran. Restart Blender.")
+            self._give_up("Cloud Farm was updated while Blender ran. Restart Blender.", kind="WorkerOutdated")
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

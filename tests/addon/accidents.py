@@ -1,6 +1,6 @@
 """Runs in a Blender of its own: what may happen to an artist between the click and the last frame.
 
-python -I accidents.py ZIP FOLDER ; prints one JSON object, accident → what came of it
+python -I accidents.py ZIP FOLDER [ACCIDENT…] ; prints one JSON object, accident → what came of it
 """
 
 from __future__ import annotations
@@ -84,18 +84,62 @@ def worker_is_killed(folder: Path) -> Any:
 
 
 def worker_is_killed_while_it_sends(folder: Path) -> Any:
-    """Kill the worker while it packs; the artist tries again."""
+    """Kill the worker while it packs: the next one goes on."""
     make_scene(folder, "again")
     session = part("session").SESSION
+    before = {job["id"] for job in session.jobs}
     bpy.ops.cloud_farm.send()
-    wait_for(lambda: session.client.running and session.outbox.sending.step != "Saving a copy of the scene", "it packs")
-    os.kill(session.client._process.pid, signal.SIGKILL)
-    wait_for(lambda: session.outbox.sending.error, "it is told")
+    killed = kill_while_it_packs(session)
+    wait_for(lambda: {job["id"] for job in session.jobs if job["state"] == "done"} - before, "it is sent and rendered")
+    return [session.client._process.pid != killed, frames(folder, "again")]
+
+
+def kill_while_it_packs(session: Any) -> int:
+    """Kill the worker once it reads the scene; returns its process, 0 if there comes none."""
+    sending = session.outbox.sending
+    wait_for(lambda: sending.error or sending.step.startswith("Reading"), "it packs")
+    if sending.error:
+        return 0
+    process = int(session.client._process.pid)
+    os.kill(process, signal.SIGKILL)
+    wait_for(lambda: sending.error or sending.step == "Trying again", "it is noticed")
+    return process
+
+
+def worker_is_killed_each_time(folder: Path) -> Any:
+    """Kill every worker that packs: there comes an end, and the artist decides."""
+    make_scene(folder, "always")
+    session = part("session").SESSION
+    bpy.ops.cloud_farm.send()
+    killed = 0
+    while kill_while_it_packs(session):
+        killed += 1
     said, may = session.outbox.sending.error, session.outbox.sending.can_go_on
     before = {job["id"] for job in session.jobs}
     bpy.ops.cloud_farm.send_again()
     wait_for(lambda: {job["id"] for job in session.jobs if job["state"] == "done"} - before, "it is sent and rendered")
-    return ["worker process ended" in said, may, frames(folder, "again")]
+    return [killed, said, may, frames(folder, "always")]
+
+
+def check_is_stopped(folder: Path) -> Any:
+    """Stop a check while a Blender in the background reads the scene."""
+    make_scene(folder, "stopped")
+    session = part("session").SESSION
+    wait_for(lambda: not session.client.busy, "nothing else happens")
+    bpy.ops.cloud_farm.check()
+    wait_for(lambda: children_of(session.client._process.pid), "a Blender reads it")
+    reader = children_of(session.client._process.pid)[0]
+    bpy.ops.cloud_farm.stop_sending()
+    wait_for(lambda: session.outbox.sending is None, "it is over")
+    left = Path(f"/proc/{reader}/cmdline")
+    wait_for(lambda: not any(session.folder("snapshots").iterdir()), "the copy is removed")
+    return bool(left.exists() and left.read_bytes())
+
+
+def children_of(process: int) -> list[int]:
+    """Return the processes that a process started."""
+    tasks = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(word) for task in tasks for word in task.read_text().split()]
 
 
 def another_file_is_opened(folder: Path) -> Any:
@@ -179,17 +223,18 @@ def farm_asks_for_online_access(_folder: Path) -> Any:
 
 
 ACCIDENTS = (
-    worker_is_killed, worker_is_killed_while_it_sends, another_file_is_opened, scene_is_deleted, file_is_moved, add_on_is_disabled,
+    worker_is_killed, worker_is_killed_while_it_sends, worker_is_killed_each_time, check_is_stopped, another_file_is_opened, scene_is_deleted, file_is_moved, add_on_is_disabled,
     saved_by_a_newer_add_on, output_path_is_invalid, farm_asks_for_online_access,
 )  # fmt: skip
 
 
-def main(zip_file: str, folder: Path) -> dict[str, Any]:
-    """Let everything happen, one after the other."""
+def main(zip_file: str, folder: Path, *wanted: str) -> dict[str, Any]:
+    """Let everything happen, one after the other, or only what is wanted."""
     bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
-    return {accident.__name__: accident(folder) for accident in ACCIDENTS}
+    chosen = [accident for accident in ACCIDENTS if not wanted or accident.__name__ in wanted]
+    return {accident.__name__: accident(folder) for accident in chosen}
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
-    importlib.import_module("answering").answer(lambda: main(sys.argv[1], Path(sys.argv[2])))
+    importlib.import_module("answering").answer(lambda: main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]))

@@ -22,7 +22,17 @@ def seen(extension: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 def test_a_killed_worker_is_started_again_and_goes_on(seen: dict[str, Any]) -> None:
     assert seen["worker_is_killed"] == [FRAMES, ""]
-    assert seen["worker_is_killed_while_it_sends"] == [True, True, FRAMES]
+    assert seen["worker_is_killed_while_it_sends"] == [True, FRAMES]
+
+
+def test_workers_that_are_killed_each_time_come_to_an_end_and_the_artist_decides(seen: dict[str, Any]) -> None:
+    killed, said, may_go_on, landed = seen["worker_is_killed_each_time"]
+    assert (killed, may_go_on, landed) == (4, True, FRAMES)
+    assert "worker process ended" in said and "worker.log" in said
+
+
+def test_a_check_that_is_stopped_leaves_no_blender_behind(seen: dict[str, Any]) -> None:
+    assert seen["check_is_stopped"] is False
 
 
 def test_another_file_may_be_opened_at_once(seen: dict[str, Any]) -> None:

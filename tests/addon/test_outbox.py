@@ -56,12 +56,15 @@ def client() -> Client:
 @pytest.fixture
 def box(outbox: ModuleType, client: Client) -> Any:
     submitted: list[tuple[str, str]] = []
-    made = outbox.Outbox(
+    taken: list[str] = []
+    made: Any = outbox.Outbox(
         lambda: client,
         on_submitted=lambda job, farm: submitted.append((job, farm)),
-        may_go_on=lambda farm: farm == "local",
+        on_taken=taken.append,
+        may_reach=lambda farm: farm == "local" or made.is_online,
+        clock=lambda: made.now,
     )
-    made.submitted = submitted
+    made.submitted, made.taken, made.is_online, made.now = submitted, taken, False, 0.0
     return made
 
 
@@ -79,7 +82,7 @@ def test_a_scene_that_is_sent_is_forgotten_and_its_job_told(box: Any, client: Cl
     assert (box.sending, box.submitted, client.dropped) == (None, [(SENT["job"], "local")], [])
 
 
-@pytest.mark.parametrize("kind", ["StoreUnreachableError", "ProfileError", "LandingError", "WorkerDied", "Unexpected"])
+@pytest.mark.parametrize("kind", ["StoreUnreachableError", "ProfileError", "LandingError", "Unexpected"])
 def test_what_may_pass_keeps_the_snapshot(box: Any, client: Client, kind: str) -> None:
     box.begin(Path("/a"), farm="local", title="shot")
     client.answer(1, error=failed(kind))
@@ -88,7 +91,7 @@ def test_what_may_pass_keeps_the_snapshot(box: Any, client: Client, kind: str) -
     assert client.asked[-1] == ("submit", "/a")
 
 
-@pytest.mark.parametrize("kind", ["InvalidJobError", "Cancelled", "JobBusyError"])
+@pytest.mark.parametrize("kind", ["InvalidJobError", "WorkerOutdated"])
 def test_what_would_end_the_same_way_does_not(box: Any, client: Client, kind: str) -> None:
     box.begin(Path("/a"), farm="local", title="shot")
     client.answer(1, error=failed(kind))
@@ -102,6 +105,9 @@ def test_what_is_on_its_way_can_not_be_dismissed(box: Any, client: Client) -> No
     assert box.is_busy
     box.stop()
     assert client.stopped == [1]
+    client.answer(1, error=failed("Cancelled"))
+    assert box.sending is None, "who stopped it need not be told"
+    assert client.dropped == ["/a"]
 
 
 def test_a_newer_one_of_the_same_scene_takes_its_place_and_another_scene_does_not(box: Any, client: Client) -> None:
@@ -140,6 +146,71 @@ def test_scouts_that_are_left_are_dropped(box: Any, client: Client, outbox: Modu
     client.answer(1, result={**SENT, "estimate": None})
     box.dismiss()
     assert (box.sending, client.dropped) == (None, ["/a"])
+
+
+def test_a_worker_that_dies_over_it_is_followed_by_another_but_not_for_ever(box: Any, client: Client) -> None:
+    box.begin(Path("/a"), farm="local", title="shot")
+    for number in (1, 2, 3):
+        client.answer(number, error=failed("WorkerDied"))
+        assert box.is_busy and client.asked[number] == ("submit", "/a")
+    client.answer(4, error=failed("WorkerDied"))
+    assert not box.is_busy and box.sending.error == "no" and box.sending.can_go_on
+    assert client.dropped == []
+
+
+def test_scouts_are_not_begun_twice(box: Any, client: Client, outbox: ModuleType) -> None:
+    box.begin(Path("/a"), farm="local", title="shot", verb=outbox.SCOUT)
+    client.answer(1, error=failed("WorkerDied"))
+    assert box.sending.error == "no" and not box.is_busy
+
+
+@pytest.mark.parametrize("kind", ["StoreUnreachableError", "EngineUnreachableError"])
+def test_a_farm_that_is_away_is_tried_again_ever_more_seldom(box: Any, client: Client, kind: str) -> None:
+    box.begin(Path("/a"), farm="local", title="shot")
+    times = []
+    for number in range(1, 8):
+        client.answer(number, error=failed(kind))
+        assert not box.tick(), "not at once"
+        assert "sent again by itself" in box.sending.error
+        begun = box.now
+        while not box.tick():
+            box.now += 1.0
+        times.append(box.now - begun)
+    assert times == [10, 30, 60, 120, 300, 300, 300]
+    client.answer(8, error=failed(kind))
+    box.dismiss()
+    box.now += 1000
+    assert not box.tick() and client.dropped == ["/a"]
+
+
+def test_without_leave_to_go_online_it_waits_and_goes_on_with_it(box: Any, client: Client) -> None:
+    box.is_online = True
+    box.begin(Path("/a"), farm="studio", title="shot")
+    assert not box.tick()
+    box.is_online = False
+    assert box.tick() and client.stopped == [1]
+    assert not box.tick(), "it is told once"
+    client.answer(1, error=failed("Cancelled"))
+    assert "Allow Online Access" in box.sending.error and client.dropped == []
+    assert not box.tick()
+    box.is_online = True
+    assert box.tick() and client.asked[-1] == ("submit", "/a") and box.sending.error == ""
+
+
+def test_another_blender_that_sends_it_is_no_error(box: Any, client: Client) -> None:
+    box.begin(Path("/a"), farm="local", title="shot")
+    client.answer(1, error=failed("JobBusyError"))
+    assert (box.sending, box.taken, client.dropped) == (None, ["local"], []), "who sends it removes it"
+
+
+def test_what_an_earlier_blender_left_waits_where_that_needs_leave(box: Any, client: Client, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "snapshot.json").write_text("{}")
+    box.look_back(tmp_path)
+    client.answer(1, result={"waiting": [{"snapshot": "/far", "farm": "studio", "title": "a"}]})
+    assert "'a' waits to be sent: the farm 'studio'" in box.sending.error and not box.is_busy
+    box.is_online = True
+    assert box.tick() and client.asked[1:] == [("submit", "/far")]
 
 
 def test_what_an_earlier_blender_left_is_gone_on_with_where_that_needs_nobodys_leave(
