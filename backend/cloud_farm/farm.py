@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from .control import JobControl, cancel_whatever_answers
 from .engines import Engine, open_engine
-from .errors import InvalidJobError, JobBusyError, JobNotFoundError, NotFoundError, StoreError, StoreUnreachableError
+from .errors import InvalidJobError, JobBusyError, JobNotFoundError, NotFoundError, StoreUnreachableError
 from .events import CancelToken, Listener, PauseSwitch, ignore
 from .following import look_patiently
 from .frames import FrameRange
 from .job import Finding, JobDocument, RenderJob, parse_job
-from .job_list import is_stray, list_jobs, over_before
+from .job_list import Summaries, is_stray, list_jobs, over_before
 from .job_logs import JobLogs
 from .job_notes import forget_note, read_note
 from .job_search import find_job, made_at, unknown_job
@@ -55,6 +55,7 @@ class Farm:
         self.profile = profile
         self.store: Store = open_store(profile)
         self.engine: Engine = open_engine(profile)
+        self._summaries = Summaries(self._reader)
 
     # -- submit -----------------------------------------------------------------------------------------------------
 
@@ -137,7 +138,7 @@ class Farm:
 
     def jobs(self) -> tuple[JobSummary, ...]:
         """List every job of the farm, newest first: all on the volume, and what only the engine still knows of."""
-        return list_jobs(self.store, self.engine, self._summary)
+        return list_jobs(self.store, self.engine, self._summaries.of)
 
     def find(self, text: str) -> str:
         """Return the one job id that begins with `text`; `last` or nothing is the newest.
@@ -367,14 +368,6 @@ class Farm:
 
     def _cancel(self, job_id: str) -> None:
         return self.engine.cancel(job_id) if self._is_stray(job_id) else self._control(job_id).cancel()
-
-    def _summary(self, job_id: str) -> JobSummary:
-        try:
-            return self._reader(job_id).summary()
-        except (InvalidJobError, JobNotFoundError, StoreError) as error:
-            return JobSummary.unreadable(job_id, str(error))
-        except Exception as error:  # noqa: BLE001 - one damaged job must not hide the others from the list
-            return JobSummary.unreadable(job_id, f"{type(error).__name__}: {error}")
 
     def _landing(self, job_id: str, target: Path | None) -> Landing:
         folder = target.absolute() if target is not None else self.landing_folder(job_id)

@@ -7,12 +7,41 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from .engines import Engine, EngineJob
-from .errors import EngineError
+from .errors import EngineError, InvalidJobError, JobNotFoundError, StoreError
 from .job_search import job_ids
 from .layout import JobLayout, is_job_id
 from .parallel import for_each
-from .status import FINAL_STATES, JobSummary
+from .status import FINAL_STATES, JobSummary, StatusReader
 from .stores import Store
+
+_MOST_FRAMES = 200_000
+"""Of which is kept what was learned: 140 MB."""
+
+
+class Summaries:
+    """Sums up jobs that are on the volume; what was learned of one is kept, so that the next list costs what is new.
+
+    Args:
+        open_reader: Looks at a job for the first time.
+    """
+
+    def __init__(self, open_reader: Callable[[str], StatusReader]) -> None:
+        self._open_reader = open_reader
+        self._kept: dict[str, tuple[StatusReader, int]] = {}
+
+    def of(self, job_id: str) -> JobSummary:
+        """Sum a job up; one that can't be read is summed up as that."""
+        reader, _ = self._kept.pop(job_id, (None, 0))
+        try:
+            reader = reader or self._open_reader(job_id)
+            summary = reader.summary()
+        except (InvalidJobError, JobNotFoundError, StoreError) as error:
+            return JobSummary.unreadable(job_id, str(error))
+        except Exception as error:  # noqa: BLE001 - one damaged job must not hide the others from the list
+            return JobSummary.unreadable(job_id, f"{type(error).__name__}: {error}")
+        if sum(frames for _, frames in tuple(self._kept.values())) + summary.frames_total <= _MOST_FRAMES:
+            self._kept[job_id] = reader, summary.frames_total
+        return summary
 
 
 def list_jobs(store: Store, engine: Engine, summary: Callable[[str], JobSummary]) -> tuple[JobSummary, ...]:

@@ -27,6 +27,7 @@ from .snapshots import (
     sending_lock,
     waiting_snapshots,
 )
+from .worker_listing import Listings
 
 if TYPE_CHECKING:
     from .estimate import Estimate
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _MOST_LOG_LINES = 2000
 _MOST_FRAME_STATES = 2000
+_LISTINGS = Listings()
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,16 @@ class Request:
             raise UsageError(f"The request lacks '{key}'.")
         return value
 
+    @property
+    def farm_name(self) -> str:
+        """The farm that the request names."""
+        return str(self.data.get("farm") or "local")
+
     def farm(self) -> Farm:
-        """Open the farm that the request names."""
+        """Open that farm."""
         from .farm import open_farm
 
-        return open_farm(str(self.data.get("farm") or "local"))
+        return open_farm(self.farm_name)
 
     def tell(self, event: Event) -> None:
         """Pass an event on."""
@@ -279,13 +286,15 @@ def _scout(request: Request) -> Any:
 
 def _jobs(request: Request) -> Any:
     """List a farm's jobs; `is_ours` are those that this computer submitted: their frames land by themselves."""
-    farm = request.farm()
-    return {
-        "jobs": [
-            {**to_json(job), "is_ours": read_note(job.id).landing is not None, "page": farm.engine.page(job.id)}
-            for job in farm.jobs()
-        ]
-    }
+    from .profile import load_profile
+
+    with _LISTINGS.farm(load_profile(request.farm_name)) as farm:
+        return {
+            "jobs": [
+                {**to_json(job), "is_ours": read_note(job.id).landing is not None, "page": farm.engine.page(job.id)}
+                for job in farm.jobs()
+            ]
+        }
 
 
 def _target(job: str) -> Path | None:

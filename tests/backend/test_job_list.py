@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from cloud_farm.cli import run
@@ -11,7 +11,10 @@ from cloud_farm.engines import EngineJob, EngineStatus
 from cloud_farm.engines.local_files import JobFolder
 from cloud_farm.errors import EngineUnreachableError, JobBusyError, JobNotFoundError, StoreUnreachableError
 from cloud_farm.farm import Farm, open_farm
+from cloud_farm.history import CANCELLED, append_event
 from cloud_farm.platform import user_folders
+from cloud_farm.profile import FarmProfile, load_profile
+from cloud_farm.worker_listing import Listings
 
 from .test_plan import JOB_ID, PROFILE
 from .volume_job import StillEngine, submit
@@ -91,6 +94,24 @@ def test_a_job_is_stopped_although_the_volume_does_not_answer(farm: Farm, monkey
         farm.find("last")
 
 
+def test_what_is_known_of_a_job_is_not_read_again(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[str] = []
+    read = farm.store.read
+
+    def noted(path: PurePosixPath) -> bytes:
+        reads.append(path.name)
+        return read(path)
+
+    monkeypatch.setattr(farm.store, "read", noted)
+    first = farm.jobs()
+    assert "job.json" in reads
+    reads.clear()
+    assert farm.jobs() == first
+    assert reads == []
+    append_event(farm.store, JOB_ID, CANCELLED)
+    assert {job.id: job.state for job in farm.jobs()}[JOB_ID] == "cancelled", "but what is new is seen"
+
+
 def test_the_beginning_of_its_id_is_not_enough(farm: Farm) -> None:
     with pytest.raises(JobNotFoundError):
         farm.find("gone")
@@ -125,3 +146,17 @@ def test_the_list_says_what_to_do_about_it(
     said = capsys.readouterr().out
     assert f"{STRAY.id}  not on volume" in said
     assert f"cloud-farm cancel {STRAY.id}" in " ".join(said.split())
+
+
+def test_who_lists_again_keeps_the_farm_until_its_profile_changes(tmp_path: Path) -> None:
+    def profile(folder: str) -> FarmProfile:
+        return load_profile("local", flags={"volume.mount_path": str(tmp_path / folder)})
+
+    listings = Listings()
+    submit(Farm(profile("a")).store, PROFILE)
+    with listings.farm(profile("a")) as first:
+        assert [job.id for job in first.jobs()] == [JOB_ID]
+    with listings.farm(profile("a")) as second:
+        assert second is first
+    with listings.farm(profile("b")) as other:
+        assert other.jobs() == ()
