@@ -190,6 +190,10 @@ def _known_values(farm: str) -> dict[str, Any]:
     return {key: found["value"] for key, found in profile["values"].items()} if profile else {}
 
 
+def _choose(farm: str) -> None:
+    set_farm(bpy.context, farm)
+
+
 class CLOUDFARM_OT_add_farm(_FarmFields, bpy.types.Operator):
     """Make a profile of a farm that is reached over the network"""
 
@@ -224,8 +228,7 @@ class CLOUDFARM_OT_add_farm(_FarmFields, bpy.types.Operator):
             return _NOT_DONE
         # A preset says engine and store; without one, a farm that is added here is one on a cluster.
         kind = {} if "preset" in values else {"engine": "argo", "store": "filebrowser"}
-        farm = str(self.farm)
-        SESSION.farms.save(farm, {**kind, **values}, self.take_secrets(), then=lambda: set_farm(bpy.context, farm))
+        SESSION.farms.save(str(self.farm), {**kind, **values}, self.take_secrets(), then=_choose)
         return _DONE
 
 
@@ -306,14 +309,14 @@ class _WithFile:
 
 
 class CLOUDFARM_OT_import_farm(_WithFile, bpy.types.Operator):
-    """Take in the profile of a farm that an admin gave you"""
+    """Take in the profile of a farm that an admin gave you; passwords are yours to give"""
 
     bl_idname = "cloud_farm.import_farm"
     bl_label = "Import Farm"
     bl_options = {"INTERNAL"}
 
     def execute(self, _context: Any) -> Any:
-        SESSION.farms.take_in(bpy.path.abspath(self.filepath))
+        SESSION.farms.take_in(bpy.path.abspath(self.filepath), then=_choose)
         return _DONE
 
 

@@ -48,12 +48,12 @@ class Farms:
         values: Mapping[str, Any],
         secrets: Mapping[str, str],
         *,
-        then: Callable[[], None] = lambda: None,
+        then: Callable[[str], None] = lambda _farm: None,
     ) -> None:
         """Change a farm's profile; it is made if there is none.
 
         Args:
-            then: Called once it is saved.
+            then: Called with the farm's name once it is saved.
         """
         self._change(farm, "save_profile", then=then, values=dict(values), secrets=dict(secrets))
 
@@ -61,9 +61,13 @@ class Farms:
         """Take the user's own profile of a farm away."""
         self._change(farm, "remove_profile")
 
-    def take_in(self, path: str) -> None:
-        """Take over a profile that somebody made."""
-        self._change("", "import_profile", path=path)
+    def take_in(self, path: str, *, then: Callable[[str], None]) -> None:
+        """Take over a profile that somebody made.
+
+        Args:
+            then: Called with the farm's name once it is here.
+        """
+        self._change("", "import_profile", then=then, path=path)
 
     def hand_on(self, farm: str, path: str) -> None:
         """Write a farm's profile for others."""
@@ -79,22 +83,23 @@ class Farms:
         if "result" in line:
             self.names = tuple(line["result"]["farms"])
 
-    def _change(self, farm: str, verb: str, *, then: Callable[[], None] = lambda: None, **data: Any) -> None:
+    def _change(self, farm: str, verb: str, *, then: Callable[[str], None] = lambda _farm: None, **data: Any) -> None:
         self.problem = ""
         self._client().ask(verb, lambda line: self._take_change(farm, line, then), farm=farm, **data)
 
-    def _take_change(self, farm: str, line: Mapping[str, Any], then: Callable[[], None]) -> None:
+    def _take_change(self, farm: str, line: Mapping[str, Any], then: Callable[[str], None]) -> None:
         """Take in what became of a change; profiles are read anew when they are looked at."""
         if "error" in line:
             self.problem = str(line["error"]["message"])
             return
         result = line["result"]
         self.names = tuple(result.get("farms", self.names))
-        for changed in {farm, str(result.get("farm", farm))}:
+        name = str(result.get("farm", farm))
+        for changed in {farm, name}:
             self.profiles.pop(changed, None)
             self.lights.pop(changed, None)
         self._asked = ""
-        then()
+        then(name)
 
     def _take_profile(self, farm: str, line: Mapping[str, Any]) -> None:
         if "error" in line:

@@ -65,6 +65,9 @@ def _draw_farm(layout: bpy.types.UILayout, farm: str, context: bpy.types.Context
         side.alignment = "RIGHT"
         side.label(text=name)
         split.label(text=text)
+    if profile["to_give"]:
+        text = f"Still needed: {', '.join(profile['to_give'].values())}. Press Edit to give it."
+        paragraph(layout.column(align=True), text, context, icon="KEYINGSET")
     row = layout.row()
     row.operator("cloud_farm.edit_farm", text="Edit", icon="PREFERENCES")
     row.operator("cloud_farm.test_farm", text="Testing" if SESSION.farms.is_testing else "Test", icon="CHECKMARK")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .cli_common import front_options, get_farm, local_options, print_json
+from .cli_common import front_options, get_farm, local_options, print_json, tell
 from .cli_text import clean
 from .errors import CloudFarmError, UsageError
 from .events import Event, FrameDone
@@ -18,15 +19,31 @@ if TYPE_CHECKING:
     from .farm import Farm
 
 _SCENE_SECONDS = 300.0
+SECRET_KEYS = ("filebrowser.password", "kubernetes.token")
 
 
 @click.command()
 @click.argument("farm", required=False)
+@click.option("--import", "source", metavar="FILE", type=click.Path(path_type=Path), help="Take a profile in, as FARM.")
+@click.option("--export", "target", metavar="FILE", type=click.Path(path_type=Path), help="Write FARM for others.")
+@click.option("--secret", type=click.Choice(SECRET_KEYS), help="Give a password or token; it is asked for.")
 @click.option("--json", is_flag=True, help="For programs.")
-def profile(farm: str | None, json: bool) -> int:
-    """List the farms, or show FARM's values and where each comes from."""
-    from .profile import load_profile, profile_names
+def profile(farm: str | None, source: Path | None, target: Path | None, secret: str | None, json: bool) -> int:
+    """List the farms, or show FARM's values and where each comes from.
 
+    \b
+    An admin hands artists one file; each of them gives the passwords:
+      cloud-farm profile studio --export studio.yaml
+      cloud-farm profile --import studio.yaml
+      cloud-farm profile studio --secret filebrowser.password
+    """
+    from .profile import load_profile, profile_names
+    from .profile_exchange import export_profile, import_profile
+
+    if sum(value is not None for value in (source, target, secret)) > 1 or ((target or secret) and farm is None):
+        raise UsageError("Say one of: profile --import FILE, profile FARM --export FILE, profile FARM --secret KEY.")
+    if source is not None:
+        return _tell_profile(import_profile(source, farm=farm or ""), "imported", as_json=json)
     if farm is None:
         for name in profile_names():
             if json:
@@ -34,12 +51,48 @@ def profile(farm: str | None, json: bool) -> int:
             else:
                 click.echo(name)
         return 0
+    if target is not None:
+        return _tell_profile(str(export_profile(farm, target).absolute()), "exported", as_json=json)
+    if secret is not None:
+        return _take_secret(farm, secret, as_json=json)
     loaded = load_profile(farm)
     if json:
         print_json({key: {"value": value, "origin": origin} for key, value, origin in loaded.values()})
         return 0
     for key, value, origin in loaded.values():
-        click.echo(f"{key:<24} {value if value not in ('', None) else '-'!s:<32} {origin}")
+        shown = "-" if value in ("", None) else "certificates" if key.endswith(".ca") else str(value)
+        click.echo(clean(f"{key:<24} {shown:<32} {origin}"))
+    return 0
+
+
+def _tell_profile(farm: str, what: str, *, as_json: bool) -> int:
+    """Say that a profile is here or written, and what who uses it gives besides."""
+    from .profile import load_profile
+    from .profile_exchange import still_to_give
+
+    wanted = still_to_give(load_profile(farm))
+    if as_json:
+        print_json({"event": what, "farm": farm, "to_give": wanted})
+        return 0
+    click.echo(clean(f"Farm {what}: {farm}"))
+    for key, text in wanted.items():
+        ways = f"cloud-farm profile {'FARM' if what == 'exported' else farm} --secret {key}"
+        click.echo(clean(f"  still to give: {text}{f'  ({ways})' if key in SECRET_KEYS else ''}"))
+    return 0
+
+
+def _take_secret(farm: str, key: str, *, as_json: bool) -> int:
+    """Ask for a secret and keep it where only the user can read it; a program writes it to standard input."""
+    from .profile import load_profile
+    from .profile_files import keep_secret, save_profile
+
+    load_profile(farm)
+    typed = click.prompt(key, hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    if not typed:
+        raise UsageError(f"There is no {key} in standard input.")
+    reference = keep_secret(farm, key, typed)
+    save_profile(farm, {key: reference})
+    tell("secret", f"Kept in {reference['file']}, which only you can read.", as_json=as_json, farm=farm, **reference)
     return 0
 
 

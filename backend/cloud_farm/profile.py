@@ -264,8 +264,8 @@ def _folders(environ: Mapping[str, str]) -> list[tuple[Path, str]]:
     return [(Path(studio), "studio file"), (user_folders(environ).config / "farms", _OWN)]
 
 
-def read_profile_file(path: Path) -> dict[str, Any]:
-    """Read one profile file as it is, without what lies below it.
+def read_profile_file(path: Path, *, what: str = "farm profile") -> dict[str, Any]:
+    """Read one profile file as it is, without what lies below it; or another YAML file, which errors call `what`.
 
     Raises:
         ProfileError: It is not there, or no YAML mapping.
@@ -275,11 +275,11 @@ def read_profile_file(path: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ProfileError(f"There is no farm profile at {path}.") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ProfileError(f"The farm profile {path} can't be read: {error}") from error
+        raise ProfileError(f"There is no {what} at {path}.") from error
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+        raise ProfileError(f"The {what} {path} can't be read: {error}") from error
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise ProfileError(f"The farm profile {path} should be a YAML mapping of names to values.")
+        raise ProfileError(f"The {what} {path} should be a YAML mapping of names to values.")
     return data
 
 
@@ -369,6 +369,7 @@ def _check_secrets(profile: FarmProfile) -> None:
             if (
                 secret
                 and key not in _NAMES_OF_SECRETS
+                and value is not None  # still to be given
                 and not (isinstance(value, dict) and set(value) in _SECRET_FORMS)
             ):
                 raise ProfileError(

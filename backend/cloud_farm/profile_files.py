@@ -1,4 +1,4 @@
-"""A user's own farm profiles as files: written, handed on, taken away. What a profile means is in `profile.py`."""
+"""A user's own farm profiles as files: written, taken away. What a profile means is in `profile.py`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import ProfileError
 from .platform import replace, user_folders
 from .profile import LAYERED, NAME, load_profile, nest, read_profile_file
+
+if TYPE_CHECKING:
+    import yaml
 
 REMOVED = ".removed"
 """Ends the name of a profile that was taken away: whoever did it by mistake renames the file back."""
@@ -27,55 +30,12 @@ def save_profile(farm: str, values: Mapping[str, Any]) -> Path:
     Raises:
         ProfileError: The profile would not be one, or can't be written.
     """
-    path = _own_file(farm)
+    path = own_file(farm)
     data = read_profile_file(path) if path.is_file() else {"schema": 1}
     data = nest(data, {key: value for key, value in values.items() if value is not None})
     _take_out(data, [key for key, value in values.items() if value is None])
-    _write_checked(path, data)
+    write_checked(path, data)
     return path
-
-
-def import_profile(source: Path, *, farm: str = "", over: bool = False) -> str:
-    """Take over a profile that somebody handed to us; returns the farm's name.
-
-    Args:
-        farm: What to call it; empty takes the name that it has itself.
-        over: Put it in the place of one that has the name.
-
-    Raises:
-        ProfileError: It is no profile, or there is one of that name.
-    """
-    name = farm or load_profile(str(source), environ={}).name
-    path = _own_file(name)
-    if path.exists() and not over:
-        raise ProfileError(
-            f"There is a farm '{name}' already. Remove it first, or take the profile in under another name."
-        )
-    data = read_profile_file(source)
-    data.pop("name", None)
-    for section in LAYERED:  # a file of this computer is for its user to name, not for who made the profile
-        part = data.get(section)
-        if isinstance(part, dict):
-            data[section] = {key: value for key, value in part.items() if not _is_ours(value)}
-    _write_checked(path, data)
-    return name
-
-
-def export_profile(farm: str, target: Path) -> Path:
-    """Write what a farm's files say into one file for others. Secrets stay here: those who get it give their own.
-
-    Raises:
-        ProfileError: There is no such farm, or the file can't be written.
-    """
-    profile = load_profile(farm)
-    kept = {
-        key: value
-        for key, value, origin in profile.values()
-        if origin.startswith(("user file", "studio file")) and not _is_ours(value)
-    }
-    data = nest({"schema": profile.schema, "name": profile.name}, kept)
-    _write(target, data)
-    return target
 
 
 def remove_profile(farm: str) -> Path:
@@ -84,7 +44,7 @@ def remove_profile(farm: str) -> Path:
     Raises:
         ProfileError: The user has none: it is built in, or the studio's.
     """
-    path = _own_file(farm)
+    path = own_file(farm)
     if not path.is_file():
         raise ProfileError(f"Farm '{farm}' is not yours to remove: it is built in, or its profile is the studio's.")
     aside = path.with_name(f"{path.name}{REMOVED}")
@@ -102,7 +62,7 @@ def keep_secret(farm: str, key: str, secret: str) -> dict[str, str]:
     path = folder / f"{_checked(farm)}.{key}"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=_PRIVATE_FOLDER)
-        _put(path, secret + "\n", mode=_PRIVATE_FILE)
+        put_text(path, secret + "\n", mode=_PRIVATE_FILE)
     except OSError as error:
         raise ProfileError(f"{path} can't be written: {error.strerror or error}.") from error
     return {"file": str(path)}
@@ -113,7 +73,12 @@ def secrets_folder() -> Path:
     return user_folders().config / "secrets"
 
 
-def _own_file(farm: str) -> Path:
+def own_file(farm: str) -> Path:
+    """Return where the user's own profile of a farm lies, or would.
+
+    Raises:
+        ProfileError: No farm can be called that.
+    """
     return user_folders().config / "farms" / f"{_checked(farm)}.yaml"
 
 
@@ -121,11 +86,6 @@ def _checked(farm: str) -> str:
     if not NAME.fullmatch(farm):
         raise ProfileError(f"'{farm}' is not a farm's name: use letters, digits, '-' and '_'.")
     return farm
-
-
-def _is_ours(value: Any) -> bool:
-    """Whether it refers to a file of this computer that holds a secret."""
-    return isinstance(value, Mapping) and set(value) == {"file"}
 
 
 def _take_out(data: dict[str, Any], keys: list[str]) -> None:
@@ -140,24 +100,47 @@ def _take_out(data: dict[str, Any], keys: list[str]) -> None:
             data.pop(key, None)
 
 
-def _write_checked(path: Path, data: Mapping[str, Any]) -> None:
-    """Write a profile that makes sense; one that does not is never there to be read."""
+def write_checked(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a profile that makes sense; one that does not is never there to be read.
+
+    Raises:
+        ProfileError: It makes none, or can't be written.
+    """
     load_profile(path.stem, own=data)
-    _write(path, data)
+    write_profile(path, data)
 
 
-def _write(path: Path, data: Mapping[str, Any]) -> None:
+def write_profile(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a profile as people write it.
+
+    Raises:
+        ProfileError: It can't be written.
+    """
     import yaml
 
-    text = yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True)
+    text = yaml.dump(dict(data), Dumper=_people_dumper(), sort_keys=False, allow_unicode=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _put(path, text)
+        put_text(path, text)
     except OSError as error:
         raise ProfileError(f"{path} can't be written: {error.strerror or error}.") from error
 
 
-def _put(path: Path, text: str, *, mode: int = 0o644) -> None:
+def _people_dumper() -> type[yaml.SafeDumper]:
+    """Return what writes a text of several lines, such as certificates, line by line."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """YAML as people write it."""
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+    Dumper.add_representer(str, text)
+    return Dumper
+
+
+def put_text(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Replace a file at once; nobody else can open it in between."""
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

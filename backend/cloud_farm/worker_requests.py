@@ -110,11 +110,15 @@ def _hello(request: Request) -> Any:
 def _profile(request: Request) -> Any:
     """Return a farm's values and where each comes from, and where secrets are kept."""
     from .profile import load_profile
+    from .profile_exchange import still_to_give
     from .profile_files import secrets_folder
 
     loaded = load_profile(request.text("farm"))
     values = {key: {"value": to_json(value), "origin": origin} for key, value, origin in loaded.values()}
-    return {"farm": loaded.name, "is_local": loaded.is_local, "values": values, "secrets": str(secrets_folder())}
+    return {
+        "farm": loaded.name, "is_local": loaded.is_local, "values": values, "secrets": str(secrets_folder()),
+        "to_give": still_to_give(loaded),
+    }  # fmt: skip
 
 
 def _save_profile(request: Request) -> Any:
@@ -135,13 +139,13 @@ def _remove_profile(request: Request) -> Any:
 
 
 def _import_profile(request: Request) -> Any:
-    from .profile_files import import_profile
+    from .profile_exchange import import_profile
 
     return {"farm": import_profile(Path(request.text("path"))), **_farms()}
 
 
 def _export_profile(request: Request) -> Any:
-    from .profile_files import export_profile
+    from .profile_exchange import export_profile
 
     return {"path": str(export_profile(request.text("farm"), Path(request.text("path"))))}
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import certifi
 
 MODULE = "bl_ext.user_default.cloud_farm"
 SECRET = "correct horse battery staple"
@@ -44,9 +45,10 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
     bpy.context.preferences.system.use_online_access = True
     ops: Any = bpy.ops.cloud_farm
     found: dict[str, Any] = {}
+    (folder / "authority.pem").write_text(Path(certifi.where()).read_text(encoding="utf-8"), encoding="utf-8")
     ops.add_farm(
         farm="studio", kind="coreweave-tutorial", url="http://127.0.0.1:9", user="ada", password=SECRET, namespace="render",
-        images="4.5=blender:4.5, 5.0=blender:5.0", parallelism=20,
+        images="4.5=blender:4.5, 5.0=blender:5.0", parallelism=20, ca_file=str(folder / "authority.pem"),
     )  # fmt: skip
     wait_for(session, lambda: preferences.farm == "studio", "the farm is chosen once it is saved")
     values = shown(session, "studio")
@@ -70,7 +72,13 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
     wait_for(session, lambda: session.farms.names == ("local",), "it is removed")
     found["chosen after its removal"] = preferences.farm
     ops.import_farm(filepath=str(folder / "handed on.yaml"))
-    wait_for(session, lambda: session.farms.names == ("local", "studio"), "it is taken in")
+    wait_for(session, lambda: preferences.farm == "studio", "it is chosen once it is taken in")
+    found["taken in"] = {key: str(value)[:27] for key, value in shown(session, "studio").items() if ".ca" in key}
+    found["still to give"] = session.farms.profiles["studio"]["to_give"]
+    ops.edit_farm(**fields_of(shown(session, "studio")), parallelism=20, password=SECRET)
+    wait_for(session, lambda: "studio" not in session.farms.profiles, "the password is taken")
+    shown(session, "studio")
+    found["to give after Edit"] = session.farms.profiles["studio"]["to_give"]
     ops.import_farm(filepath=str(folder / "nothing.yaml"))
     wait_for(session, lambda: session.farms.problem, "what is not there is told")
     found["problem"] = session.farms.problem

@@ -51,6 +51,7 @@ SCOUTED = {
 }
 PROFILE = {
     "farm": "studio", "is_local": False, "secrets": "/home/ada/.config/cloud-farm/secrets",
+    "to_give": {"filebrowser.password": "the password of 'ada'"},
     "values": {
         key: {"value": value, "origin": "user file"}
         for key, value in {

@@ -49,5 +49,11 @@ def test_a_farm_is_handed_on_and_removed(seen: dict[str, Any]) -> None:
     assert "nothing.yaml" in seen["problem"]
 
 
+def test_who_takes_a_farm_in_has_its_authority_and_is_told_which_secret_is_missing(seen: dict[str, Any]) -> None:
+    assert seen["taken in"] == {"filebrowser.ca": "-----BEGIN CERTIFICATE-----"}
+    assert seen["still to give"] == {"filebrowser.password": "the password of 'ada' for http://127.0.0.1:9"}
+    assert seen["to give after Edit"] == {}
+
+
 def test_what_is_not_written_as_it_should_be_is_refused(seen: dict[str, Any]) -> None:
     assert "'nonsense' is not written as 4.5=registry/blender:4.5" in seen["nonsense"]

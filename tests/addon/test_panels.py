@@ -133,6 +133,7 @@ def test_preferences_show_a_farm_its_lights_and_where_secrets_are(drawn: dict[st
     assert "https://files.example.com as ada" in said
     assert "Argo: You may not create workflows." in said and "Ask for the right." in said
     assert "/home/ada/.config/cloud-farm/secrets" in said
+    assert "Still needed: the password of 'ada'" in said
     assert "There is no farm 'studio'." in texts(drawn, "no such farm", "preferences")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from cloud_farm.engines.argo_access import ClusterAccess, read_access
 from cloud_farm.errors import ProfileError
@@ -29,11 +30,9 @@ def test_a_kubeconfig_and_a_context(tmp_path: Path) -> None:
     assert read(kubeconfig=str(path), context="studio") == ClusterAccess(kubeconfig=str(path), context="studio")
 
 
-def test_an_address_with_a_token_that_nobody_sees(tmp_path: Path) -> None:
-    authority = tmp_path / "ca.pem"
-    authority.touch()
-    access = read(server=f"{SERVER}/", token={"env": "FARM_TOKEN"}, ca_file=str(authority))
-    assert (access.server, access.token, access.ca_file) == (SERVER, "not-for-everybody", str(authority))
+def test_an_address_with_a_token_that_nobody_sees() -> None:
+    access = read(server=f"{SERVER}/", token={"env": "FARM_TOKEN"}, ca_file=certifi.where())
+    assert (access.server, access.token, access.ca_file) == (SERVER, "not-for-everybody", certifi.where())
     assert "not-for-everybody" not in repr(access)
 
 
@@ -45,6 +44,8 @@ def test_an_address_with_a_token_that_nobody_sees(tmp_path: Path) -> None:
         ({"server": SERVER, "token": {"env": "FARM_TOKEN"}, "context": "x"}, "both server and context"),
         ({"token": {"env": "FARM_TOKEN"}}, "token needs kubernetes.server"),
         ({"ca_file": "x"}, "ca_file needs kubernetes.server"),
+        ({"ca": "x"}, "ca needs kubernetes.server"),
+        ({"server": SERVER, "token": {"env": "FARM_TOKEN"}, "ca": "x"}, r"kubernetes\.ca holds no certificates"),
         ({"server": "http://cluster"}, "should look like https://"),
         ({"server": "https://user:word@cluster"}, "should look like https://"),
         ({"server": "https://[cluster"}, "should look like https://"),

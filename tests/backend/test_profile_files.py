@@ -1,4 +1,4 @@
-"""Farm profiles as files: changed by a program, handed on, taken away; a secret is never in one."""
+"""Farm profiles as files: changed by a program, taken away; a secret is never in one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import yaml
 from cloud_farm.errors import ProfileError
 from cloud_farm.profile import load_profile, profile_names
-from cloud_farm.profile_files import export_profile, import_profile, keep_secret, remove_profile, save_profile
+from cloud_farm.profile_files import keep_secret, remove_profile, save_profile
 from cloud_farm.secrets import resolve
 
 from .test_profile import write_farm
@@ -89,46 +89,6 @@ def test_a_secret_is_for_the_users_eyes_only_and_the_profile_knows_where_it_is()
     assert [item.name for item in path.parent.iterdir()] == ["studio.filebrowser.password"]
 
 
-def test_what_an_admin_hands_on_has_no_secret_and_works_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reference = keep_secret("studio", "filebrowser.password", "secret")
-    save_profile("studio", {**STUDIO, "filebrowser.user": "ada", "filebrowser.password": reference})
-    monkeypatch.setenv("CLOUD_FARM_GPU_DEVICE", "cpu")  # of this computer: not handed on
-    exported = export_profile("studio", tmp_path / "for-artists.yaml")
-    text = exported.read_text()
-    assert "secret" not in text and str(tmp_path) not in text
-    monkeypatch.setenv("CLOUD_FARM_HOME", str(tmp_path / "artist"))
-    monkeypatch.delenv("CLOUD_FARM_GPU_DEVICE")
-    assert import_profile(exported) == "studio"
-    profile = load_profile("studio")
-    assert (profile.filebrowser["url"], profile.limits.parallelism) == ("https://files.example.com", 20)
-    assert (profile.gpu.device, "password" in profile.filebrowser) == ("optix", False)
-
-
-def test_an_imported_profile_takes_no_other_ones_place_unasked(tmp_path: Path) -> None:
-    handed = tmp_path / "studio.yaml"
-    handed.write_text("volume: {mount_path: /theirs}\n")
-    write_farm("studio", "volume: {mount_path: /ours}\n")
-    with pytest.raises(ProfileError, match="already"):
-        import_profile(handed)
-    assert load_profile("studio").volume.mount_path == "/ours"
-    assert import_profile(handed, farm="other") == "other"
-    assert import_profile(handed, over=True) == "studio"
-    assert load_profile("studio").volume.mount_path == "/theirs"
-
-
-@pytest.mark.parametrize(
-    "text", ["[1, 2]", "{", "gpu: {device: steam}", "\x00", "schema: 99\nvolume: {mount_path: /x}"]
-)
-def test_what_is_no_profile_is_not_taken_in(tmp_path: Path, text: str) -> None:
-    handed = tmp_path / "studio.yaml"
-    handed.write_text(text)
-    with pytest.raises(ProfileError):
-        import_profile(handed)
-    assert profile_names() == ("local",)
-
-
 def test_a_removed_profile_lies_beside_and_a_studios_can_not_be_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,16 +108,3 @@ def test_a_folder_that_can_not_be_written_is_told(monkeypatch: pytest.MonkeyPatc
     for act in (lambda: save_profile("studio", STUDIO), lambda: keep_secret("studio", "x", "y")):
         with pytest.raises(ProfileError, match="can't be written"):
             act()
-
-
-def test_a_profile_that_somebody_made_can_not_be_this_computer_nor_name_its_files_as_secrets(tmp_path: Path) -> None:
-    handed = tmp_path / "local.yaml"
-    handed.write_text("preset: coreweave-tutorial\nfilebrowser: {url: 'https://files.example.com'}\n")
-    with pytest.raises(ProfileError, match="this computer"):
-        import_profile(handed)
-    handed.write_text(
-        "name: studio\npreset: coreweave-tutorial\n"
-        "filebrowser: {url: 'https://files.example.com', user: a, password: {file: ~/.ssh/id_rsa}, ca_file: /etc/ca.pem}\n"
-    )
-    assert import_profile(handed) == "studio"
-    assert "password" not in load_profile("studio").filebrowser

@@ -49,6 +49,10 @@ def test_the_profiles_authority_decides_whatever_the_environment_names(
     works(door.at(gate.url, ca_file=str(gate.ca)))
 
 
+def test_an_authority_that_lies_in_the_profile_itself(door: Door, gate: Nginx) -> None:
+    works(door.at(gate.url, ca=gate.ca.read_text(encoding="ascii")))
+
+
 def test_without_a_word_in_the_profile_the_environments_authorities_hold(
     door: Door, gate: Nginx, monkeypatch: pytest.MonkeyPatch
 ) -> None:

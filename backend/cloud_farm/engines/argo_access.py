@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..authorities import authorities_file
 from ..errors import ProfileError
 from ..profile import FarmProfile, named_file
 from ..secrets import resolve
@@ -21,7 +22,7 @@ class ClusterAccess:
         context: Of the kubeconfig; empty takes its current one.
         server: Address, in place of a kubeconfig.
         token: Bearer token for `server`.
-        ca_file: Certificates to trust for `server`, in place of the system's.
+        ca_file: Certificates to trust for `server`, in place of the system's; `ca` in the profile has them in itself.
     """
 
     kubeconfig: str = ""
@@ -40,7 +41,7 @@ def read_access(profile: FarmProfile, *, environ: Mapping[str, str] | None = Non
     data, where = profile.kubernetes, f"Farm profile '{profile.name}': kubernetes"
     server = _server(data.get("server"), where)
     by_file = [key for key in ("kubeconfig", "context") if data.get(key)]
-    by_address = [key for key in ("token", "ca_file") if data.get(key)]
+    by_address = [key for key in ("token", "ca_file", "ca") if data.get(key)]
     if server and by_file:
         raise ProfileError(f"{where} has both server and {by_file[0]}. Name one way to the cluster.")
     if by_address and not server:
@@ -52,7 +53,7 @@ def read_access(profile: FarmProfile, *, environ: Mapping[str, str] | None = Non
         context=str(data.get("context") or ""),
         server=server,
         token=resolve(data["token"], what=f"{where}.token", environ=environ) if server else "",
-        ca_file=named_file(data.get("ca_file"), f"{where}.ca_file"),
+        ca_file=authorities_file(data, where),
     )
 
 

@@ -15,7 +15,7 @@ from ..errors import ProfileError, SchemaError
 from ..json_data import from_json
 from ..profile import FarmProfile, refuse_unknown
 
-ACCESS_KEYS = frozenset({"kubeconfig", "context", "server", "token", "ca_file"})
+ACCESS_KEYS = frozenset({"kubeconfig", "context", "server", "token", "ca_file", "ca"})
 _QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _LABEL_KEY = re.compile(r"([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?")

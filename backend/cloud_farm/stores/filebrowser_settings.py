@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..authorities import authorities_file
 from ..errors import ProfileError
 from ..platform import is_this_computer
 from ..profile import FarmProfile, named_file, refuse_unknown
 from ..secrets import resolve
 
 _KNOWN = {
-    "url", "user", "password", "ca_file", "client_certificate", "headers", "allow_http", "single_user", "connections",
+    "url", "user", "password", "ca", "ca_file", "client_certificate", "headers", "allow_http", "single_user", "connections",
     "bytes_per_second", "timeout_s",
 }  # fmt: skip
 _CONNECTIONS = 20
@@ -28,7 +29,7 @@ class FileBrowserSettings:
     Attributes:
         url: Address with the path prefix, without a slash at the end.
         user: Empty where FileBrowser asks nobody, or a proxy in front says who it is.
-        ca_file: Certificates to trust in place of the system's.
+        ca_file: Certificates to trust in place of the system's; `ca` in the profile has them in itself.
         client_certificate: (certificate, key) files for a proxy that wants one.
         headers: Sent with every request; for a proxy's own login.
         single_user: The server has one user and one scope, so that older versions are safe enough.
@@ -70,7 +71,7 @@ def read_settings(profile: FarmProfile, *, environ: Mapping[str, str] | None = N
         url,
         user=str(data.get("user") or ""),
         password=resolve(password, what=f"{where}.password", environ=environ) if password else "",
-        ca_file=_authorities(data.get("ca_file"), f"{where}.ca_file"),
+        ca_file=authorities_file(data, where),
         client_certificate=_certificate(data.get("client_certificate"), f"{where}.client_certificate"),
         headers=headers,
         single_user=bool(data.get("single_user")),
@@ -104,16 +105,6 @@ def _header(name: str, value: Any, what: str, environ: Mapping[str, str] | None)
     if isinstance(value, Mapping) or secret:
         return resolve(value, what=what, environ=environ)
     return str(value)
-
-
-def _authorities(value: Any, what: str) -> str:
-    path = named_file(value, what)
-    if path:
-        try:
-            ssl.create_default_context(cafile=path)
-        except OSError as error:
-            raise ProfileError(f"{what}: {path} holds no certificates (PEM).") from error
-    return path
 
 
 def _certificate(value: Any, what: str) -> tuple[str, str] | None:
