@@ -16,7 +16,14 @@ from .kubeconfig import read_context
 from .profile import FarmProfile, load_profile, named_file, nest, read_profile_file
 from .profile_files import own_file, write_checked, write_profile
 
-_LARGEST = 1 << 20
+_LARGEST = 1 << 19
+_DEEPEST = 30
+_DEPTHS = {
+    **dict.fromkeys(("BlockMappingStartToken", "BlockSequenceStartToken"), 1),
+    **dict.fromkeys(("FlowMappingStartToken", "FlowSequenceStartToken"), 1),
+    **dict.fromkeys(("BlockEndToken", "FlowMappingEndToken", "FlowSequenceEndToken"), -1),
+}
+"""What each of YAML's tokens does to the depth."""
 _TRAVELLING = "CLOUD_FARM_"
 """Begins the variables that a profile from elsewhere may take a secret from; else it could send any secret anywhere."""
 _FILES = ("kubernetes.kubeconfig", "kubernetes.ca_file", "filebrowser.ca_file", "filebrowser.client_certificate")
@@ -142,8 +149,7 @@ def _read_foreign(source: Path) -> dict[str, Any]:
         raise ProfileError(f"{source} is no file.")
     if source.exists() and source.stat().st_size > _LARGEST:
         raise ProfileError(f"{source} is too large for a farm profile: it has more than {_LARGEST:,} bytes.")
-    if _refers_to_itself(source):
-        raise ProfileError(f"{source} refers to itself (YAML aliases), which no profile needs.")
+    _refuse_what_grows(source)
     data = read_profile_file(source)
     if data.get("kind") == "Config" and "clusters" in data:
         raise ProfileError(
@@ -152,13 +158,18 @@ def _read_foreign(source: Path) -> dict[str, Any]:
     return data
 
 
-def _refers_to_itself(source: Path) -> bool:
-    """Whether parts of it stand for others: a short file can become one without end. What is no YAML is said by who reads it."""
+def _refuse_what_grows(source: Path) -> None:
+    """Raise ProfileError for YAML of which a short text costs a long time or much memory. What is no YAML says who reads it."""
     import yaml
 
+    depth = 0
     with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
-        return any(isinstance(token, yaml.AliasToken) for token in yaml.scan(source.read_text(encoding="utf-8")))
-    return False
+        for token in yaml.scan(source.read_text(encoding="utf-8")):
+            if isinstance(token, yaml.AliasToken):
+                raise ProfileError(f"{source} refers to itself (YAML aliases), which no profile needs.")
+            depth += _DEPTHS.get(type(token).__name__, 0)
+            if depth > _DEEPEST:
+                raise ProfileError(f"{source} is nested deeper than any profile is.")
 
 
 def _refuse_what_is_not_theirs(data: Mapping[str, Any]) -> None:

@@ -184,7 +184,7 @@ def test_an_imported_profile_takes_no_other_ones_place_unasked(tmp_path: Path) -
         ("{", "can't be read"),
         ("\x00", "can't be read"),
         ("!!python/object/apply:os.system ['true']", "can't be read"),
-        ("[" * 100_000, "can't be read"),
+        ("[" * 100_000, "nested deeper"),
         ("gpu: {device: steam}", "steam"),
         ("schema: 99\nvolume: {mount_path: /x}", "schema"),
         ("name: ../../escape\nvolume: {mount_path: /x}", "not a farm's name"),
