@@ -19,6 +19,7 @@ _AWAY = ("StoreUnreachableError", "EngineUnreachableError")
 """Errors that pass by themselves: it is sent again without a word of the artist's."""
 _PAUSES_SECONDS = (10.0, 30.0, 60.0, 120.0, 300.0)
 _MOST_CRASHES = 3
+_LOOK_AGAIN_SECONDS = 5.0
 
 
 @dataclass
@@ -88,6 +89,7 @@ class Outbox:
         self._on_taken = on_taken
         self._may_reach = may_reach
         self._clock = clock
+        self._look_again: tuple[float, Path] | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -138,6 +140,7 @@ class Outbox:
         """
         sending = self.sending
         if sending is None:
+            self._look_around()
             return False
         may = self._may_reach(sending.farm)
         if sending.request:
@@ -154,8 +157,13 @@ class Outbox:
 
     def look_back(self, folder: Path) -> None:
         """Go on with what an earlier Blender was sending when it was closed; what needs leave for that waits for it."""
+        self._look_again = None
         if any(folder.glob("*/snapshot.json")):
-            self._client().ask("waiting", self._take_waiting, folder=str(folder))
+            self._client().ask("waiting", lambda line: self._take_waiting(folder, line), folder=str(folder))
+
+    def _look_around(self) -> None:
+        if self._look_again is not None and self._clock() >= self._look_again[0]:
+            self.look_back(self._look_again[1])
 
     def _ask(self, sending: Sending) -> None:
         """Ask the worker for it, for the first time or again."""
@@ -172,8 +180,11 @@ class Outbox:
 
     # -- what the worker says -------------------------------------------------------------------------------------------
 
-    def _take_waiting(self, line: Mapping[str, Any]) -> None:
-        waiting = line["result"]["waiting"] if "result" in line else ()
+    def _take_waiting(self, folder: Path, line: Mapping[str, Any]) -> None:
+        found = line["result"]["waiting"] if "result" in line else ()
+        waiting = [one for one in found if not one["held"]]
+        if len(waiting) < len(found):  # who holds it may just end
+            self._look_again = self._clock() + _LOOK_AGAIN_SECONDS, folder
         for found in sorted(waiting, key=lambda found: not self._may_reach(found["farm"]))[:1]:
             if self.sending is not None:
                 return
@@ -218,7 +229,7 @@ class Outbox:
             if is_sent and kind in _AWAY:
                 pause = _PAUSES_SECONDS[min(sending.tries, len(_PAUSES_SECONDS) - 1)]
                 sending.tries, sending.again_at = sending.tries + 1, self._clock() + pause
-                sending.error += " It is sent again by itself as soon as the farm answers."
+                sending.error += " It is tried again by itself."
             if not sending.can_go_on:
                 self._drop(sending)
 

@@ -117,21 +117,22 @@ def remove_snapshot(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # what a virus scanner holds goes the next time
 
 
-def waiting_snapshots(below: Path) -> list[dict[str, str]]:
-    """List the snapshots that were not sent to the end: Blender was closed, or the farm was away."""
+def waiting_snapshots(below: Path) -> list[dict[str, Any]]:
+    """List the snapshots that were not sent to the end: Blender was closed, or the farm was away.
+
+    Those that are `held` are being sent: by another Blender, or by the worker of one that just ends.
+    """
     found = []
     for path in sorted(below.glob(f"*/{SNAPSHOT}")):
-        if sending_lock(path.parent).is_held():
-            continue  # another Blender's worker is at it
+        is_held = sending_lock(path.parent).is_held()
         if path.with_name(HOLD).exists():
             if time.time() - path.with_name(HOLD).stat().st_mtime > _HOLD_SECONDS:
                 remove_snapshot(path.parent)  # nobody came back to it
             continue
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            found.append(
-                {"snapshot": str(path.parent), "farm": str(data["farm"]), "title": str(data["job"].get("name", ""))}
-            )
+            title = str(data["job"].get("name", ""))
+            found.append({"snapshot": str(path.parent), "farm": str(data["farm"]), "title": title, "held": is_held})
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # it can't be sent; nobody else's business either
     return found

@@ -17,8 +17,10 @@ import bpy
 
 import addon_utils  # isort: skip - Python finds it only once there is bpy
 
+sys.path.insert(0, str(Path(__file__).parent))
+desk: Any = importlib.import_module("desk")
+MODULE = desk.MODULE
 _SEEN_TIMERS: list[Any] = []
-MODULE = "bl_ext.user_default.cloud_farm"
 # None of these may be loaded on our account.
 HEAVY = {
     "kubernetes",
@@ -43,20 +45,6 @@ def remove() -> None:
     bpy.ops.extensions.package_uninstall(repo_index=repos.index("user_default"), pkg_id="cloud_farm")
 
 
-def start() -> None:
-    """Take what is installed into this session, as a window does when it opens."""
-    if bpy.app.version >= (4, 3):
-        bpy.ops.wm.read_userpref()
-    else:  # 4.2 as a module crashes in it, also with nothing installed
-        addon_utils.extensions_refresh(handle_error=raise_it)
-        addon_utils.enable(MODULE, default_set=True)
-
-
-def raise_it(error: Exception) -> None:
-    """Let nothing pass that Blender would only print."""
-    raise error
-
-
 def step(words: str) -> None:
     """Do one step."""
     name, _, path = words.partition("=")
@@ -71,7 +59,7 @@ def step(words: str) -> None:
     elif name == "save":
         bpy.ops.wm.save_userpref()
     elif name == "start":
-        start()
+        desk.start()
     elif name == "new_file":
         bpy.ops.wm.read_homefile(use_empty=True)
     elif name != "begin":

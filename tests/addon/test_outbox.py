@@ -171,7 +171,7 @@ def test_a_farm_that_is_away_is_tried_again_ever_more_seldom(box: Any, client: C
     for number in range(1, 8):
         client.answer(number, error=failed(kind))
         assert not box.tick(), "not at once"
-        assert "sent again by itself" in box.sending.error
+        assert "tried again by itself" in box.sending.error
         begun = box.now
         while not box.tick():
             box.now += 1.0
@@ -207,10 +207,28 @@ def test_what_an_earlier_blender_left_waits_where_that_needs_leave(box: Any, cli
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "snapshot.json").write_text("{}")
     box.look_back(tmp_path)
-    client.answer(1, result={"waiting": [{"snapshot": "/far", "farm": "studio", "title": "a"}]})
+    client.answer(1, result={"waiting": [{"snapshot": "/far", "farm": "studio", "title": "a", "held": False}]})
     assert "'a' waits to be sent: the farm 'studio'" in box.sending.error and not box.is_busy
     box.is_online = True
     assert box.tick() and client.asked[1:] == [("submit", "/far")]
+
+
+def test_what_another_blender_still_holds_is_looked_at_again(box: Any, client: Client, tmp_path: Path) -> None:
+    """It may be the worker of a Blender that was closed a second ago."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "snapshot.json").write_text("{}")
+    box.look_back(tmp_path)
+    client.answer(1, result={"waiting": [{"snapshot": "/near", "farm": "local", "title": "b", "held": True}]})
+    box.tick()
+    assert len(client.asked) == 1
+    box.now += 5
+    box.tick()
+    client.answer(2, result={"waiting": [{"snapshot": "/near", "farm": "local", "title": "b", "held": False}]})
+    assert client.asked[1:] == [("waiting", str(tmp_path)), ("submit", "/near")]
+    client.answer(3, result=SENT)
+    box.now += 100
+    box.tick()
+    assert len(client.asked) == 3, "nothing is held any more"
 
 
 def test_what_an_earlier_blender_left_is_gone_on_with_where_that_needs_nobodys_leave(
@@ -222,8 +240,8 @@ def test_what_an_earlier_blender_left_is_gone_on_with_where_that_needs_nobodys_l
     (tmp_path / "one" / "snapshot.json").write_text("{}")
     box.look_back(tmp_path)
     waiting = [
-        {"snapshot": "/far", "farm": "studio", "title": "a"},
-        {"snapshot": "/near", "farm": "local", "title": "b"},
+        {"snapshot": "/far", "farm": "studio", "title": "a", "held": False},
+        {"snapshot": "/near", "farm": "local", "title": "b", "held": False},
     ]
     client.answer(1, result={"waiting": waiting})
     assert client.asked[1:] == [("submit", "/near")]
