@@ -57,7 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     options = _part("cloud_farm.options")
     parser = argparse.ArgumentParser("submit.py", description="Send the open scene to a farm.", allow_abbrev=False)
     for option in (*options.JOB_OPTIONS, *options.FRONT_OPTIONS):
-        words: dict[str, Any] = {"help": option.help.replace("%", "%%"), "dest": option.name}
+        words: dict[str, Any] = {"help": option.usage.replace("%", "%%"), "dest": option.name}
         if option.kind == "switch":
             words["action"] = "store_true"
         else:

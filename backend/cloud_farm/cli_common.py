@@ -64,7 +64,7 @@ def local_options(command: F) -> F:
 
 
 def _click_option(option: Option) -> Callable[[F], F]:
-    text = option.help + (f"  [default: {option.default}]" if option.default else "")
+    text = option.usage + (f"  [default: {option.default}]" if option.default else "")
     names = (*option.flags, option.name)
     if option.kind == "switch":
         return click.option(*names, is_flag=True, help=text)

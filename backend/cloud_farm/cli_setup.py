@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .choices import DEVICES
 from .cli_common import front_options, get_farm, local_options, print_json, tell
 from .cli_text import clean
 from .errors import CloudFarmError, UsageError
 from .events import Event, FrameDone
-from .job import DEVICES, RenderJob
+from .job import RenderJob
 
 if TYPE_CHECKING:
     from .farm import Farm
@@ -92,9 +93,7 @@ def _take_secret(farm: str, key: str, *, as_json: bool) -> int:
         raise UsageError(f"There is no {key} in standard input.")
     reference = keep_secret(farm, key, typed)
     save_profile(farm, {key: reference})
-    file = reference.get("file")
-    where = f"{file}, which only you can read" if file else "this system's keyring"
-    tell("secret", f"Kept in {where}.", as_json=as_json, farm=farm, **reference)
+    tell("secret", f"Kept in {reference['file']}, which only you can read.", as_json=as_json, farm=farm, **reference)
     return 0
 
 

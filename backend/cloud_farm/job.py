@@ -11,16 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from .assets import Asset
+from .choices import DEVICES, STILL_FORMATS
 from .errors import InvalidJobError, SchemaError
 from .json_data import from_json, load_json, to_json
 from .layout import sha256_json, slugify
 
 SCHEMA = 1
-DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal")
-MOVIE_FORMATS = frozenset({"AVI_JPEG", "AVI_RAW", "FFMPEG"})
-STILL_FORMATS = (
-    "PNG", "JPEG", "OPEN_EXR", "OPEN_EXR_MULTILAYER", "TIFF", "WEBP", "BMP", "TARGA", "TARGA_RAW", "HDR", "DPX", "CINEON", "JPEG2000", "IRIS",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)

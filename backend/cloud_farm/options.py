@@ -10,11 +10,16 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .choices import DEVICES, STILL_FORMATS
 from .errors import UsageError
 from .frames import FrameRange
-from .job import DEVICES, STILL_FORMATS, RenderJob
+
+if TYPE_CHECKING:
+    from .job import RenderJob
+
+_FEW_CHOICES = 8
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class Option:
         flags: As typed, the short one first.
         field: The RenderJob field that it sets; empty for options of the front itself.
         kind: text, frames, integer, number, duration, choice, engine or switch.
+        help: One sentence, for a command line as well as a tooltip.
         many: May be given several times.
         default: What happens without it, for help texts; empty if nothing to say.
     """
@@ -43,14 +49,29 @@ class Option:
         """The long flag as a Python name."""
         return self.flags[-1].lstrip("-").replace("-", "_")
 
+    @property
+    def usage(self) -> str:
+        """The help of a command line, which shows no list to choose from."""
+        parts = [self.help]
+        if 0 < len(self.choices) <= _FEW_CHOICES:
+            parts.append(f"One of {', '.join(self.choices)}.")
+        if self.many:
+            parts.append("Give it again for more.")
+        return " ".join(parts)
+
+    @property
+    def tooltip(self) -> str:
+        """The help as Blender writes its own: without a full stop."""
+        return self.help.removesuffix(".")
+
 
 JOB_OPTIONS: tuple[Option, ...] = (
     Option(("-f", "--frames"), "frames", "frames", "Frames to render: 1-250, 1-250x5, 3,17,240, or 'scene'.", "FRAMES", default="scene"),
     Option(("-o", "--output"), "landing", "text", "Where frames land, as a Blender output path (// and # work).", "PATH", default="the scene's"),
     Option(("--scene",), "scene", "text", "Scene to render.", "NAME", default="the file's active one"),
-    Option(("--camera",), "cameras", "text", "Camera to render; give it again for more.", "NAME", many=True, default="as the scene says"),
-    Option(("--view-layer",), "view_layers", "text", "View layer to render; give it again for more.", "NAME", many=True, default="as the scene says"),
-    Option(("--device",), "device", "choice", f"What Cycles renders on: {', '.join(DEVICES)}. Fails rather than fall back.", "DEVICE", choices=DEVICES, default="auto"),
+    Option(("--camera",), "cameras", "text", "Camera to render, in place of the scene's and of those that its markers name.", "NAME", many=True, default="as the scene says"),
+    Option(("--view-layer",), "view_layers", "text", "View layer to render, in place of those that the scene renders.", "NAME", many=True, default="as the scene says"),
+    Option(("--device",), "device", "choice", "What Cycles renders on; fails rather than fall back.", "DEVICE", choices=DEVICES, default="auto"),
     Option(("--device-with-cpu",), "device_with_cpu", "switch", "Let the CPU help the GPU."),
     Option(("--engine",), "engine", "engine", "Render engine in place of the scene's: cycles, eevee, workbench or its own name.", "ENGINE"),
     Option(("--format",), "file_format", "choice", "File format in place of the scene's: png, exr, multilayer, jpeg, tiff, webp …", "FORMAT", choices=STILL_FORMATS),
@@ -65,8 +86,8 @@ JOB_OPTIONS: tuple[Option, ...] = (
     Option(("--priority",), "priority", "integer", "0 to 100; more goes first.", "N", default="50"),
     Option(("--name",), "name", "text", "What the job is called.", "TEXT", default="the file's name"),
     Option(("--comment",), "comment", "text", "A note for people.", "TEXT"),
-    Option(("--tag",), "tags", "text", "A word to find the job by; give it again for more.", "WORD", many=True),
-    Option(("--allow-missing",), "allowed_missing", "text", "A file that may be absent: path, name or glob; repeatable.", "FILE", many=True),
+    Option(("--tag",), "tags", "text", "A word to find the job by.", "WORD", many=True),
+    Option(("--allow-missing",), "allowed_missing", "text", "A file that may be absent: path, name or glob.", "FILE", many=True),
 )  # fmt: skip
 
 FRONT_OPTIONS: tuple[Option, ...] = (
@@ -88,6 +109,9 @@ FRONT_OPTIONS: tuple[Option, ...] = (
     Option(("--dry-run",), "", "switch", "Check and plan everything, send nothing."),
     Option(("--json",), "", "switch", "One JSON event a line, for programs."),
 )
+
+TOOLTIPS: Mapping[str, str] = {option.name: option.tooltip for option in JOB_OPTIONS}
+"""What Blender says of a setting that is an option too, by the option's name."""
 
 FRONT_ONLY_FIELDS: Mapping[str, str] = {
     "scene_file": "the argument itself",
@@ -124,6 +148,8 @@ def job_from_values(scene_file: str, values: Mapping[str, Any], *, on_volume: bo
         InvalidJobError: A value that no job can have.
         UsageError: A value that can't be understood; the message says what can.
     """
+    from .job import RenderJob  # here, because a tooltip in Blender does not wait for it
+
     fields: dict[str, Any] = {}
     for option in JOB_OPTIONS:
         value = values.get(option.name)

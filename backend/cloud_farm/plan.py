@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
+from .choices import MOVIE_FORMATS
 from .errors import InvalidJobError
 from .frames import FrameRange
-from .job import MOVIE_FORMATS, SCHEMA, JobPack, PackSummary, RenderJob, SceneInfo, name_template
+from .job import SCHEMA, JobPack, PackSummary, RenderJob, SceneInfo, name_template
 from .layout import JobLayout, sha256_json
 from .profile import FarmProfile
 

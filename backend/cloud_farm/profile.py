@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .choices import DEVICES
 from .errors import ProfileError, SchemaError
-from .job import DEVICES
 from .json_data import from_json, require_schema, to_json
 from .platform import user_folders
 from .presets import PRESETS

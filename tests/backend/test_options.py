@@ -13,6 +13,7 @@ from cloud_farm.options import (
     FRONT_ONLY_FIELDS,
     FRONT_OPTIONS,
     JOB_OPTIONS,
+    TOOLTIPS,
     job_from_values,
     overrides_from_values,
     parse_duration,
@@ -34,6 +35,14 @@ def test_no_flag_and_no_name_stands_for_two_things() -> None:
     assert len(flags) == len(set(flags))
     assert len({option.name for option in options}) == len(options)
     assert all(option.help.endswith((".", "…")) for option in options)
+
+
+def test_a_command_line_says_what_can_be_chosen_and_repeated_and_a_tooltip_does_not() -> None:
+    options = {option.name: option for option in JOB_OPTIONS}
+    assert options["device"].usage.endswith("One of auto, cpu, cuda, optix, hip, oneapi, metal.")
+    assert options["camera"].usage.endswith("Give it again for more.")
+    assert options["format"].usage == options["format"].help, "the list is too long"
+    assert not any(text.endswith(".") or "again" in text or "One of" in text for text in TOOLTIPS.values())
 
 
 def test_what_a_retry_may_change_are_options() -> None:
