@@ -44,6 +44,8 @@ def draw(layout: bpy.types.UILayout, picture: Mapping[str, Any], context: bpy.ty
         for cell in cells:
             button = grid.operator("cloud_farm.show_frame", text="", icon_value=_icon(cell.state), emboss=False)
             button.frame, button.tip = cell.first, cell_tip(cell)
+        for _ in range(across - len(cells)):
+            grid.label(text="")  # a few cells stay beside each other
 
 
 def _even(cells: int, across: int) -> int:

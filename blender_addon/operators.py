@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,16 +11,19 @@ import bpy
 from .outbox import CHECK, SCOUT, SEND
 from .preferences import LOCAL, chosen_farm
 from .registering import of_classes
-from .session import SESSION, may_reach
+from .session import SESSION, may_reach, redraw
+from .translating import iface_, rpt_
 
 _DONE, _NOT_DONE = {"FINISHED"}, {"CANCELLED"}
 _SNAPSHOTS = "snapshots"
+_READING_SECONDS = 0.2
+SAVING = "Saving a copy of the scene"
 
 
 def send_label(context: bpy.types.Context) -> str:
     """Return what the button says: it names its target."""
     farm = chosen_farm(context)
-    return "Render on This Computer" if farm == LOCAL else f"Send to {farm}"
+    return iface_("Render on This Computer") if farm == LOCAL else iface_("Send to {:s}").format(farm)
 
 
 class _Begin(bpy.types.Operator):
@@ -31,7 +35,7 @@ class _Begin(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if SESSION.outbox.is_busy:
+        if SESSION.outbox.is_busy or SESSION.outbox.is_saving:
             cls.poll_message_set("A scene is just being sent")
             return False
         if not may_reach(chosen_farm(context)):
@@ -39,19 +43,48 @@ class _Begin(bpy.types.Operator):
             return False
         return context.scene is not None
 
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> Any:
+        """Say that a copy is being saved, and save it once that can be read: Blender waits for nothing else."""
+        window, manager = context.window, context.window_manager
+        if window is None or manager is None:
+            return self.execute(context)
+        SESSION.outbox.is_saving = True
+        self._timer = manager.event_timer_add(_READING_SECONDS, window=window)
+        manager.modal_handler_add(self)
+        context.workspace.status_text_set(rpt_(SAVING))  # type: ignore[union-attr]
+        redraw()
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
+        if event.type != "TIMER" or self._timer.time_duration < _READING_SECONDS:
+            return {"RUNNING_MODAL"}
+        try:
+            return self.execute(context)
+        finally:
+            self.cancel(context)
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Take back what was said: it is over, or another file was opened meanwhile."""
+        SESSION.outbox.is_saving = False
+        context.window_manager.event_timer_remove(self._timer)  # type: ignore[union-attr]
+        context.workspace.status_text_set(None)  # type: ignore[union-attr]
+        redraw()
+
     def execute(self, context: bpy.types.Context) -> Any:
         from .cloud_farm.errors import CloudFarmError
         from .scene_reader import take_snapshot
 
-        scene, farm = context.scene, chosen_farm(context)
+        scene, farm, began = context.scene, chosen_farm(context), time.perf_counter()
         assert scene is not None
         try:
             snapshot = take_snapshot(scene, farm=farm, below=SESSION.folder(_SNAPSHOTS), hold=self.verb != SEND)
         except (CloudFarmError, RuntimeError, OSError) as error:
             self.report({"ERROR"}, str(error))
             return _NOT_DONE
+        seconds = time.perf_counter() - began
+        self.report({"INFO"}, rpt_("Saved a copy in {:.1f} s; Blender can go on with its work").format(seconds))
         title = Path(bpy.data.filepath).stem or scene.name
-        SESSION.outbox.begin(snapshot, farm=farm, title=title, verb=self.verb)
+        SESSION.outbox.begin(snapshot, farm=farm, title=title, verb=self.verb, saving_seconds=seconds)
         return _DONE
 
 
@@ -143,7 +176,7 @@ class CLOUDFARM_OT_open_log(bpy.types.Operator):
             self.report({"INFO"}, "The worker has not run yet")
             return _NOT_DONE
         text = bpy.data.texts.load(str(log))
-        self.report({"INFO"}, f"The log is in the text '{text.name}'")
+        self.report({"INFO"}, rpt_("The log is in the text '{:s}'").format(text.name))
         return _DONE
 
 

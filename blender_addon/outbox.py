@@ -36,6 +36,7 @@ class Sending:
         crashes: How often the worker died over it.
         step: What happens now.
         fraction: How much of it is done, 0 to 1.
+        saving_seconds: How long Blender waited for its copy; None for what an earlier Blender saved.
         error: Why it was not done.
         findings: What the artist should know of the scene.
         result: What came of it; of a check and of scouts it stays until the artist has read it.
@@ -46,8 +47,9 @@ class Sending:
     snapshot: Path
     verb: str = SEND
     request: int = 0
-    step: str = "Saving a copy of the scene"
+    step: str = "Beginning"
     fraction: float = 0.0
+    saving_seconds: float | None = None
     error: str = ""
     can_go_on: bool = False
     needs_leave: bool = False
@@ -65,6 +67,9 @@ class Sending:
 
 class Outbox:
     """Sends scenes, one after the other.
+
+    Attributes:
+        is_saving: A copy of the scene is about to be saved, for which Blender waits.
 
     Args:
         client: Returns the worker.
@@ -84,6 +89,7 @@ class Outbox:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.sending: Sending | None = None
+        self.is_saving = False
         self._client = client
         self._on_submitted = on_submitted
         self._on_taken = on_taken
@@ -96,7 +102,9 @@ class Outbox:
         """Whether a scene is on its way."""
         return self.sending is not None and bool(self.sending.request)
 
-    def begin(self, snapshot: Path, *, farm: str, title: str, verb: str = SEND) -> None:
+    def begin(
+        self, snapshot: Path, *, farm: str, title: str, verb: str = SEND, saving_seconds: float | None = None
+    ) -> None:
         """Have the worker take a snapshot; what was said before is forgotten.
 
         What was broken off is only given up for a newer one of the same scene: else it is gone on with at the next start.
@@ -105,7 +113,7 @@ class Outbox:
         is_newer = verb == SEND and before is not None and (before.farm, before.title) == (farm, title)
         if before is not None and before.snapshot != snapshot and (is_newer or before.is_held):
             self._give_up(before)
-        self.sending = Sending(farm, title, snapshot, verb)
+        self.sending = Sending(farm, title, snapshot, verb, saving_seconds=saving_seconds)
         self._ask(self.sending)
 
     def send_again(self) -> None:

@@ -12,17 +12,20 @@ import bpy
 
 from . import render_presets
 from .drawing import SEVERITIES, duration, paragraph
-from .operators import send_label
+from .operators import SAVING, send_label
 from .outbox import CHECK
 from .preferences import chosen_farm
 from .preflight import FIXES, SHOWN, described, quick_findings
 from .properties import settings_of
 from .session import SESSION, may_reach
+from .translating import iface_
 
 if TYPE_CHECKING:
     from .outbox import Sending
 
 _MOST_FINDINGS = 8
+_STATUS_UNITS = 13.0
+_LINKED = "This scene is linked from another file: it renders as it is set there."
 
 
 class _Send:
@@ -40,6 +43,8 @@ class _Send:
         assert scene is not None
         layout.use_property_split = True
         layout.use_property_decorate = False
+        if scene.library is not None:
+            paragraph(layout.column(align=True), iface_(_LINKED), context, icon="LIBRARY_DATA_DIRECT")
         SESSION.watch(chosen_farm(context) if may_reach(chosen_farm(context)) else "local")
         settings = settings_of(scene)
         column = layout.column()
@@ -71,14 +76,20 @@ def _count(scene: bpy.types.Scene | None) -> int:
 
 def _draw_buttons(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     sending = SESSION.outbox.sending
-    if sending is not None and sending.request:
-        row = layout.row(align=True)
+    if SESSION.outbox.is_saving:
+        layout.progress(factor=0.0, text=SAVING)
+    elif sending is not None and sending.request:
+        column = layout.column(align=True)
+        row = column.row(align=True)
         row.progress(factor=sending.fraction, text=sending.step)
         row.operator("cloud_farm.stop_sending", text="", icon="X")
+        if sending.saving_seconds is not None:
+            saved = iface_("Its copy was saved in {:.1f} s").format(sending.saving_seconds)
+            column.label(text=saved, icon="FILE_TICK", translate=False)
     else:
         row = layout.row()
         row.scale_y = 1.5
-        row.operator("cloud_farm.send", text=send_label(context), icon="RENDER_ANIMATION")
+        row.operator("cloud_farm.send", text=send_label(context), translate=False, icon="RENDER_ANIMATION")
         row = layout.row(align=True)
         row.operator("cloud_farm.check", icon="VIEWZOOM")
         row.operator("cloud_farm.scout", icon="RENDER_STILL")
@@ -114,7 +125,7 @@ def _draw_sending(layout: bpy.types.UILayout, sending: Sending, context: bpy.typ
         box.operator("cloud_farm.send_again", icon="FILE_REFRESH")
     elif sending.is_held:
         row = box.row()
-        row.operator("cloud_farm.send_again", text=send_label(context), icon="RENDER_ANIMATION")
+        row.operator("cloud_farm.send_again", text=send_label(context), translate=False, icon="RENDER_ANIMATION")
         row.operator("cloud_farm.dismiss", text="Leave It", icon="X")
 
 
@@ -157,7 +168,8 @@ def _draw_findings(
         paragraph(lines, text, context, icon=SEVERITIES.get(finding["severity"], "INFO"))
         _draw_help(column, finding)
     if len(ordered) > _MOST_FINDINGS:
-        column.label(text=f"And {len(ordered) - _MOST_FINDINGS} more", icon="BLANK1")
+        more = iface_("And {:d} more").format(len(ordered) - _MOST_FINDINGS)
+        column.label(text=more, icon="BLANK1", translate=False)
 
 
 def _draw_help(column: bpy.types.UILayout, finding: Mapping[str, Any]) -> None:
@@ -169,9 +181,9 @@ def _draw_help(column: bpy.types.UILayout, finding: Mapping[str, Any]) -> None:
     row = column.row(align=True)
     row.label(text="", icon="BLANK1")
     if can_show:
-        row.operator("cloud_farm.show_datablock", text=name, icon="RESTRICT_SELECT_OFF").datablock = finding[
-            "datablock"
-        ]
+        row.operator(
+            "cloud_farm.show_datablock", text=name, translate=False, icon="RESTRICT_SELECT_OFF"
+        ).datablock = finding["datablock"]
     if fix is not None:
         row.operator(fix[0], text=fix[1], icon="TOOL_SETTINGS")
 
@@ -182,20 +194,40 @@ class _Overrides:
     bl_label = "Overrides"
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw them."""
-        layout, settings = self.layout, settings_of(context.scene)  # type: ignore[attr-defined]
+        """Draw them; what only Cycles knows is dim for other engines."""
+        layout, scene = self.layout, context.scene  # type: ignore[attr-defined]
+        assert scene is not None
+        settings = settings_of(scene)
         layout.use_property_split = True
         layout.use_property_decorate = False
         column = layout.column()
         column.prop(settings, "camera")
-        column.prop(settings, "device")
-        for name, value in (("use_samples", "samples"), ("use_percentage", "percentage")):
-            row = column.row(heading=settings.bl_rna.properties[value].name)
-            row.prop(settings, name, text="")
-            part = row.row()
-            part.active = getattr(settings, name)
-            part.prop(settings, value, text="")
+        _draw_layers(column, scene)
+        cycles = column.column()
+        engine: str = scene.render.engine
+        cycles.active = engine == "CYCLES"
+        cycles.prop(settings, "device")
+        _draw_override(cycles, settings, "use_samples", "samples")
+        _draw_override(column, settings, "use_percentage", "percentage")
         column.prop(settings, "chunk_size")
+
+
+def _draw_override(column: bpy.types.UILayout, settings: Any, use: str, value: str) -> None:
+    row = column.row(heading=settings.bl_rna.properties[value].name)
+    row.prop(settings, use, text="")
+    part = row.row()
+    part.active = getattr(settings, use)
+    part.prop(settings, value, text="")
+
+
+def _draw_layers(column: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    """Draw the scene's view layers, each with a tick."""
+    settings = settings_of(scene)
+    column.prop(settings, "use_view_layers", text="View Layers")
+    if settings.use_view_layers:
+        layers = column.column(align=True)
+        for layer in scene.view_layers:
+            layers.prop(layer.cloud_farm, "use", text=layer.name, translate=False)  # type: ignore[attr-defined]
 
 
 class CLOUDFARM_PT_output(_Send, bpy.types.Panel):
@@ -224,9 +256,11 @@ class CLOUDFARM_PT_image(_Send, bpy.types.Panel):
     bl_category = "Cloud Farm"
 
 
+# Blender draws its Render menu by one function, and what add-ons have to say before or after it: there is no place right behind
+# Render Animation that does not take that function's.
 def _draw_menu(self: Any, context: bpy.types.Context) -> None:
     self.layout.separator()
-    self.layout.operator("cloud_farm.send", text=send_label(context), icon="RENDER_ANIMATION")
+    self.layout.operator("cloud_farm.send", text=send_label(context), translate=False, icon="RENDER_ANIMATION")
 
 
 def _draw_status_bar(self: Any, _context: bpy.types.Context) -> None:
@@ -234,7 +268,8 @@ def _draw_status_bar(self: Any, _context: bpy.types.Context) -> None:
     sending = SESSION.outbox.sending
     if sending is not None and sending.request:
         row = self.layout.row(align=True)
-        row.progress(factor=sending.fraction, text=f"Cloud Farm: {sending.step}")
+        row.ui_units_x = _STATUS_UNITS
+        row.progress(factor=sending.fraction, text=f"Cloud Farm: {iface_(sending.step)}")
         row.operator("cloud_farm.stop_sending", text="", icon="X")
 
 

@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 
 import bpy
 
-from .properties import settings_of
+from .cloud_farm.choices import MOVIE_FORMATS
+from .properties import chosen_layers, settings_of
 from .registering import of_classes
+from .translating import rpt_
 
 _DONE, _NOT_DONE = {"FINISHED"}, {"CANCELLED"}
 _LABEL = re.compile(r"(?P<kind>[A-Za-z ]+) '(?P<name>.*)'")
 SHOWN = {"Image": "images", "Object": "objects"}
 """Kinds of datablocks that can be gone to, and where they are."""
-_MOVIE_FORMATS = {"AVI_JPEG", "AVI_RAW", "FFMPEG"}
 
 
 class Finding(NamedTuple):
@@ -46,7 +47,12 @@ def quick_findings(scene: bpy.types.Scene) -> Iterator[Finding]:
     settings = settings_of(scene)
     if settings.camera is None and scene.camera is None and not any(marker.camera for marker in scene.timeline_markers):
         yield Finding("no_camera", "error", "The scene has no camera.", label, fix="Choose one.")
-    if scene.render.image_settings.file_format in _MOVIE_FORMATS:
+    if chosen_layers(scene) == ():
+        message = "No view layer is chosen to be rendered."
+        yield Finding(
+            "no_view_layer", "error", message, label, fix="Choose one in Overrides, or clear View Layers there."
+        )
+    if scene.render.image_settings.file_format in MOVIE_FORMATS:
         message = "The output is a movie; the farm renders images, and the movie is made of them afterwards."
         yield Finding("movie_format", "warning", message, label)
 
@@ -89,7 +95,7 @@ class CLOUDFARM_OT_use_camera(bpy.types.Operator):
         assert context.scene is not None
         chosen = context.object if context.object in self._cameras(context) else self._cameras(context)[0]
         context.scene.camera = chosen
-        self.report({"INFO"}, f"'{chosen.name}' renders now")
+        self.report({"INFO"}, rpt_("'{:s}' renders now").format(chosen.name))
         return _DONE
 
 
@@ -139,7 +145,9 @@ class CLOUDFARM_OT_show_datablock(bpy.types.Operator):
 
             if image_viewer.open_image(found, context):
                 return _DONE
-        self.report({"INFO"}, f"{self.datablock} can be found in the Outliner, display mode Blender File")
+        self.report(
+            {"INFO"}, rpt_("{:s} can be found in the Outliner, display mode Blender File").format(self.datablock)
+        )
         return _NOT_DONE
 
 

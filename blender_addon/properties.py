@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bpy
 
+from .cloud_farm.options import TOOLTIPS
+
 DEVICES = (
     ("auto", "As the Farm Has It", "What the farm's machines render on"),
     ("cpu", "CPU", "Processors"),
@@ -44,23 +46,22 @@ class CloudFarmSceneSettings(bpy.types.PropertyGroup):
     )
     camera: bpy.props.PointerProperty(
         name="Camera",
-        description="Camera in place of the scene's and of those that its markers name",
+        description=TOOLTIPS["camera"],
         type=bpy.types.Object,
         poll=_is_camera,
     )
-    device: bpy.props.EnumProperty(
-        name="Device", description="What Cycles renders on; fails rather than fall back", items=DEVICES, default="auto"
+    device: bpy.props.EnumProperty(name="Device", description=TOOLTIPS["device"], items=DEVICES, default="auto")
+    use_view_layers: bpy.props.BoolProperty(
+        name="Override View Layers", description="Render other view layers than those that the scene renders"
     )
     use_samples: bpy.props.BoolProperty(name="Override Samples", description="Take other samples than the scene's")
-    samples: bpy.props.IntProperty(
-        name="Samples", description="Cycles samples in place of the scene's", default=128, min=1, soft_max=4096
-    )
+    samples: bpy.props.IntProperty(name="Samples", description=TOOLTIPS["samples"], default=128, min=1, soft_max=4096)
     use_percentage: bpy.props.BoolProperty(
         name="Override Resolution", description="Take another resolution percentage than the scene's"
     )
     percentage: bpy.props.IntProperty(
         name="Resolution",
-        description="Resolution percentage in place of the scene's",
+        description=TOOLTIPS["percentage"],
         subtype="PERCENTAGE",
         default=50,
         min=1,
@@ -69,10 +70,18 @@ class CloudFarmSceneSettings(bpy.types.PropertyGroup):
     )
     chunk_size: bpy.props.IntProperty(
         name="Frames per Chunk",
-        description="Frames that one Blender renders in a row; 0 lets the farm choose",
+        description=f"{TOOLTIPS['chunk_size']}; 0 lets the farm choose",
         default=0,
         min=0,
         soft_max=100,
+    )
+
+
+class CloudFarmLayerSettings(bpy.types.PropertyGroup):
+    """What a farm does with a view layer"""
+
+    use: bpy.props.BoolProperty(
+        name="Use for Cloud Farm", description="Render this view layer on the farm", default=True
     )
 
 
@@ -100,13 +109,20 @@ class CloudFarmState(bpy.types.PropertyGroup):
     )
 
 
-_CLASSES = (CloudFarmSceneSettings, CloudFarmJob, CloudFarmState)
+_CLASSES = (CloudFarmSceneSettings, CloudFarmLayerSettings, CloudFarmJob, CloudFarmState)
 
 
 def settings_of(scene: bpy.types.Scene | None) -> CloudFarmSceneSettings:
     """Return a scene's settings."""
     assert scene is not None
     return scene.cloud_farm  # type: ignore[attr-defined, no-any-return]
+
+
+def chosen_layers(scene: bpy.types.Scene) -> tuple[str, ...] | None:
+    """Return the view layers that are rendered in place of those that the scene renders; None leaves it to the scene."""
+    if not settings_of(scene).use_view_layers:
+        return None
+    return tuple(layer.name for layer in scene.view_layers if layer.cloud_farm.use)  # type: ignore[attr-defined]
 
 
 def state_of(context: bpy.types.Context) -> CloudFarmState:
@@ -121,12 +137,14 @@ def register() -> None:
     for cls in _CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.Scene.cloud_farm = bpy.props.PointerProperty(type=CloudFarmSceneSettings)  # type: ignore[attr-defined, func-returns-value]
+    bpy.types.ViewLayer.cloud_farm = bpy.props.PointerProperty(type=CloudFarmLayerSettings)  # type: ignore[attr-defined, func-returns-value]
     bpy.types.WindowManager.cloud_farm = bpy.props.PointerProperty(type=CloudFarmState)  # type: ignore[attr-defined, func-returns-value]
 
 
 def unregister() -> None:
     """Remove them; a scene keeps what it was given, for when the add-on comes back."""
     del bpy.types.WindowManager.cloud_farm  # type: ignore[attr-defined]
+    del bpy.types.ViewLayer.cloud_farm  # type: ignore[attr-defined]
     del bpy.types.Scene.cloud_farm  # type: ignore[attr-defined]
     for cls in reversed(_CLASSES):
         bpy.utils.unregister_class(cls)

@@ -18,7 +18,7 @@ from .cloud_farm.frames import FrameRange
 from .cloud_farm.job import RenderJob
 from .cloud_farm.json_data import to_json
 from .cloud_farm.snapshots import HOLD, SNAPSHOT
-from .properties import settings_of
+from .properties import chosen_layers, settings_of
 
 _UNTITLED = "untitled"
 _SUFFIXES = {
@@ -77,11 +77,15 @@ def read_job(scene: bpy.types.Scene, *, scene_file: Path, name: str) -> RenderJo
     settings = settings_of(scene)
     if settings.camera is None and scene.camera is None and not any(marker.camera for marker in scene.timeline_markers):
         raise InvalidJobError(f"Scene '{scene.name}' has no camera. Add one, or choose one in the Cloud Farm panel.")
+    layers = chosen_layers(scene)
+    if layers == ():
+        raise InvalidJobError("No view layer is chosen to be rendered. Choose one in the Cloud Farm panel, Overrides.")
     return RenderJob(
         str(scene_file),
         name=name,
         scene=scene.name,
         cameras=(settings.camera.name,) if settings.camera is not None else (),
+        view_layers=layers or (),
         frames=frames_text(scene),
         device=settings.device or "auto",
         samples=settings.samples if settings.use_samples else None,

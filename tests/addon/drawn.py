@@ -50,7 +50,7 @@ SCOUTED = {
     "estimate": ESTIMATE,
 }
 PROFILE = {
-    "farm": "studio", "is_local": False, "secrets": "/home/ada/.config/cloud-farm/secrets, in files that only you can read",
+    "farm": "studio", "is_local": False, "secrets": "/home/ada/.config/cloud-farm/secrets",
     "to_give": {"filebrowser.password": "the password of 'ada'"},
     "values": {
         key: {"value": value, "origin": "user file"}
@@ -132,6 +132,8 @@ def main(zip_file: str) -> dict[str, Any]:
     bpy.ops.cloud_farm.use_images()
     found["no movie"] = draw(session)
     found |= sent(session, outbox)
+    found |= layered(session, scene)
+    found |= linked(session, Path(zip_file).parent / "library.blend")
     for state in (
         "uploading",
         "queued",
@@ -167,7 +169,9 @@ def sent(session: Any, outbox: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     folder = Path("/nowhere")
     for name, sending in {
-        "sending": outbox.Sending("local", "shot", folder, request=3, step="Sending", fraction=0.4),
+        "sending": outbox.Sending(
+            "local", "shot", folder, request=3, step="Sending", fraction=0.4, saving_seconds=1.25
+        ),
         "refused": outbox.Sending("local", "shot", folder, error="It can't be: no.", findings=[FINDING] * 12),
         "broken off": outbox.Sending("local", "shot", folder, error="The farm is away.", can_go_on=True),
         "checked": outbox.Sending("local", "shot", folder, verb="preflight", findings=[FINDING], result=CHECKED),
@@ -178,8 +182,40 @@ def sent(session: Any, outbox: Any) -> dict[str, Any]:
     }.items():
         session.outbox.sending = sending
         found[name] = draw(session)
-    session.outbox.sending = None
+    session.outbox.sending, session.outbox.is_saving = None, True
+    found["saving"] = draw(session)
+    session.outbox.is_saving = False
     return found
+
+
+def layered(session: Any, scene: Any) -> dict[str, Any]:
+    """Draw a scene of two view layers whose own choice is overridden, and read the job that comes of it."""
+    read_job = part("scene_reader").read_job
+    scene.view_layers[0].name = "Hero"
+    scene.view_layers.new("Cube").cloud_farm.use = False
+    found: dict[str, Any] = {"all layers": list(read_job(scene, scene_file=Path("a.blend"), name="a").view_layers)}
+    scene.cloud_farm.use_view_layers = True
+    found |= {
+        "layers": draw(session),
+        "one layer": list(read_job(scene, scene_file=Path("a.blend"), name="a").view_layers),
+    }
+    scene.view_layers[0].cloud_farm.use = False
+    found["no layer"] = draw(session)
+    try:
+        read_job(scene, scene_file=Path("a.blend"), name="a")
+    except part("cloud_farm.errors").InvalidJobError as error:
+        found["refused layers"] = str(error)
+    scene.cloud_farm.use_view_layers = False
+    return found
+
+
+def linked(session: Any, library: Path) -> dict[str, Any]:
+    """Draw a scene that is linked from another file."""
+    bpy.data.libraries.write(str(library), {bpy.context.scene})
+    with bpy.data.libraries.load(str(library), link=True) as (there, here):
+        here.scenes = there.scenes
+    with bpy.context.temp_override(scene=here.scenes[0]):
+        return {"linked": draw(session)}
 
 
 def looked_at(session: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cloud_farm.options import TOOLTIPS
 
 from .conftest import run_in_blender
 
@@ -55,6 +56,33 @@ def test_frames_that_make_no_sense_are_told_as_one_types(drawn: dict[str, Any]) 
 def test_a_scene_on_its_way_can_be_stopped_and_nothing_else_begun(drawn: dict[str, Any]) -> None:
     assert buttons(drawn, "sending") == ["stop_sending"]
     assert "Cloud Farm: Sending" in texts(drawn, "sending", "menus")
+
+
+def test_the_copy_of_the_scene_is_announced_and_timed(drawn: dict[str, Any]) -> None:
+    assert "Saving a copy of the scene" in texts(drawn, "saving") and buttons(drawn, "saving") == []
+    assert "Its copy was saved in 1.2 s" in texts(drawn, "sending")
+
+
+def test_view_layers_of_the_scene_can_be_chosen(drawn: dict[str, Any]) -> None:
+    overrides = drawn["layers"]["CLOUDFARM_PT_output_overrides"]
+    assert [text for text in overrides["untranslated"] if text in ("Hero", "Cube")] == ["Hero", "Cube"]
+    assert "Hero" not in texts(drawn, "at first", "CLOUDFARM_PT_output_overrides")
+    assert (drawn["all layers"], drawn["one layer"]) == ([], ["Hero"])
+    assert (
+        "No view layer is chosen" in texts(drawn, "no layer") and "No view layer is chosen" in drawn["refused layers"]
+    )
+
+
+def test_a_linked_scene_says_why_its_settings_are_dim(drawn: dict[str, Any]) -> None:
+    assert "This scene is linked from another file" in texts(drawn, "linked")
+    assert "linked" not in texts(drawn, "at first")
+
+
+def test_tooltips_are_the_words_of_the_command_line(drawn: dict[str, Any]) -> None:
+    said = {item["name"]: item["description"] for item in drawn["properties"]}
+    for name in ("camera", "device", "samples", "percentage"):
+        assert said[name] == TOOLTIPS[name]
+    assert said["chunk_size"].startswith(TOOLTIPS["chunk_size"])
 
 
 def test_why_it_was_not_sent_is_listed_with_what_to_click(drawn: dict[str, Any]) -> None:

@@ -52,7 +52,7 @@ def look() -> float:
     asked = json.loads(_ASKED.read_text()) if _ASKED.exists() else {"name": ""}
     _LOOKS[asked["name"]] = _LOOKS.get(asked["name"], 0) + 1
     show(asked)
-    part("session")._redraw()
+    part("session").redraw()
     written = _STATE.with_suffix(".part")
     written.write_text(json.dumps({"drawn": True, "shows": asked["name"], "looks": _LOOKS[asked["name"]]}))
     os.replace(written, _STATE)

@@ -17,6 +17,8 @@ import bpy
 MODULE = "bl_ext.user_default.cloud_farm"
 _STATE = Path("state.json")
 _SEEN: dict[str, float] = {}
+_ANNOUNCED: list[bool] = []
+"""Once the sidebar was drawn while a copy was about to be saved."""
 _TICKS: list[tuple[float, float, int]] = []
 """Of each turn of the add-on: seconds of the main thread's own work, seconds on the clock, number."""
 
@@ -30,6 +32,7 @@ def main() -> None:
     handlers = importlib.import_module(f"{MODULE}.handlers")
     bpy.app.timers.unregister(handlers.tick)
     bpy.app.timers.register(lambda: measured(handlers), persistent=True)
+    bpy.types.SpaceImageEditor.draw_handler_add(note_announcement, (), "UI", "POST_PIXEL")
     bpy.app.timers.register(lay_out, first_interval=1.0)
 
 
@@ -39,6 +42,12 @@ def measured(handlers: Any) -> float:
     after = handlers.tick()
     _TICKS.append((time.thread_time() - busy, time.perf_counter() - began, len(_TICKS)))
     return float(after)
+
+
+def note_announcement() -> None:
+    """Note that the sidebar is drawn while a copy is about to be saved. Blender calls it behind each drawing of one."""
+    if importlib.import_module(f"{MODULE}.session").SESSION.outbox.is_saving:
+        _ANNOUNCED.append(True)
 
 
 def lay_out() -> None:
@@ -80,6 +89,8 @@ def watch() -> float:
         },
         "windows": len(bpy.context.window_manager.windows),
         "sending": None if sending is None else [sending.verb, sending.step, sending.error],
+        "announced": bool(_ANNOUNCED),
+        "saved in": None if sending is None else sending.saving_seconds,
         "result": None if sending is None else sending.result is not None,
         "jobs": [[job["title"], job["state"], job["frames_done"]] for job in session.jobs],
         "chosen": chosen(),

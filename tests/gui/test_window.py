@@ -46,6 +46,7 @@ def test_a_scene_is_sent_by_a_click_and_its_frames_come_into_the_image_editor(bl
     blender.click(middle, top + 4.2 * row)
     blender.wait_for(lambda now: now["sending"] or now["jobs"], "the click was taken")
     blender.picture("2-sending")
+    blender.wait_for(lambda now: now["announced"], "it was drawn that a copy is being saved")
     blender.wait_for(lambda now: now["jobs"], "the job is on the farm")
     blender.wait_for(lambda now: now["jobs"] and now["jobs"][0][2] >= 1, "a frame is there")
     blender.picture("3-rendering")
