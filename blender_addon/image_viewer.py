@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,9 @@ import bpy
 
 _LONG_AGO = -1_000_000
 _JOB = "cloud_farm_job"
+_PREVIEW = "cloud_farm_preview"
+_LARGE_BYTES = 8 * 1024 * 1024
+"""Blender's window stands still while it reads a file: 16 ms for one of this size, seconds for one of many passes."""
 _NUMBER = re.compile(r"(\d+)(?=\D*$)")
 
 
@@ -50,21 +55,58 @@ def frame_landed(job: str, title: str, path: Path, frame: int, camera: str | Non
     _CHANGED[job] = title
 
 
-def refresh() -> None:
-    """Have editors that show a job show what came, and empty ones too: once, however many frames that are."""
-    while _CHANGED:
-        job, title = _CHANGED.popitem()
+def refresh(ask_for_preview: Callable[[str, Path], bool]) -> None:
+    """Have editors that show a job show what came, and empty ones too: once, however many frames that are.
+
+    Args:
+        ask_for_preview: Has a small picture made of a job's large frame; False if that must wait.
+    """
+    for job, title in list(_CHANGED.items()):
         shown = _SHOWN[job]
-        try:
-            image = _image(job, shown, title)
-        except RuntimeError:
-            continue  # the frame was moved away meanwhile; the next one is shown
-        image.reload()
-        for space in _editors():
-            if space.image is None:
-                space.image = image
-            if space.image == image:
-                _point(space, shown)
+        if is_large(job) and not ask_for_preview(job, shown.path):
+            continue
+        del _CHANGED[job]
+        if not is_large(job):
+            _show_newest(job, shown, title)
+
+
+def _show_newest(job: str, shown: _Shown, title: str) -> None:
+    try:
+        image = _image(job, shown, title)
+    except RuntimeError:
+        return  # the frame was moved away meanwhile; the next one is shown
+    image.reload()
+    for space in _showing(image):
+        _point(space, shown)
+
+
+def _showing(image: bpy.types.Image) -> Iterator[bpy.types.SpaceImageEditor]:
+    """Yield the editors that show an image; those that show nothing take it."""
+    for space in _editors():
+        if space.image is None:
+            space.image = image
+        if space.image == image:
+            yield space
+
+
+def is_large(job: str) -> bool:
+    """Whether a job's frames are too large to be shown as they come: a preview is shown, and the frame itself when it is asked for."""
+    shown = _SHOWN.get(job)
+    try:
+        return shown is not None and shown.path.stat().st_size > _LARGE_BYTES
+    except OSError:
+        return False
+
+
+def preview_made(job: str, title: str, path: Path) -> None:
+    """Show the preview of a job's newest frame."""
+    image = _found(job, _PREVIEW)
+    if image is None:
+        image = bpy.data.images.load(str(path), check_existing=False)
+        image.name = f"{title} (Cloud Farm preview)"
+        image[_PREVIEW] = job
+    image.reload()
+    list(_showing(image))
 
 
 def show(job: str, title: str, context: bpy.types.Context, *, frame: int | None = None) -> bool:
@@ -101,6 +143,16 @@ def has_frame(job: str, frame: int) -> bool:
     """Whether a frame of the job is on this computer."""
     shown = _SHOWN.get(job)
     return shown is not None and _path_of(shown, frame).is_file()
+
+
+def frames_here(job: str) -> dict[int, Path]:
+    """Return the frames of a job that are on this computer, of one camera."""
+    shown = _SHOWN.get(job)
+    if shown is None:
+        return {}
+    there = {entry.name for entry in os.scandir(shown.path.parent)} if shown.path.parent.is_dir() else set()
+    paths = {frame: _path_of(shown, frame) for frame in range(shown.first, shown.last + 1)}
+    return {frame: path for frame, path in paths.items() if path.name in there}
 
 
 def _path_of(shown: _Shown, frame: int) -> Path:
@@ -147,9 +199,9 @@ def _image(job: str, shown: _Shown, title: str) -> bpy.types.Image:
     return image
 
 
-def _found(job: str) -> bpy.types.Image | None:
+def _found(job: str, mark: str = _JOB) -> bpy.types.Image | None:
     images: list[Any] = list(bpy.data.images)
-    return next((image for image in images if image.get(_JOB) == job), None)
+    return next((image for image in images if image.get(mark) == job), None)
 
 
 def refresh_all() -> None:
@@ -192,7 +244,9 @@ def _editor_for(image: bpy.types.Image, context: bpy.types.Context) -> bpy.types
 
 
 def _is_free(image: Any) -> bool:
-    return image is None or image.type == "RENDER_RESULT" or image.get(_JOB) is not None
+    return (
+        image is None or image.type == "RENDER_RESULT" or image.get(_JOB) is not None or image.get(_PREVIEW) is not None
+    )
 
 
 def _point(space: bpy.types.SpaceImageEditor, shown: _Shown) -> None:

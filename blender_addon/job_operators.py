@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import bpy
 
-from . import image_viewer, text_viewer
+from . import image_viewer, sequencer, text_viewer
 from .preferences import LOCAL
 from .properties import state_of
 from .registering import of_classes
 from .session import SESSION, may_reach
+from .translating import rpt_
 
 _DONE, _NOT_DONE = {"FINISHED"}, {"CANCELLED"}
 
@@ -223,12 +224,41 @@ class CLOUDFARM_OT_show_frame(_OnJob):
             SESSION.ask_for_frames(job["id"], job["farm"])
             return _DONE
         if not image_viewer.has_frame(job["id"], self.frame):
-            self.report({"INFO"}, f"Frame {self.frame} is not here yet")
+            self.report({"INFO"}, rpt_("Frame {:d} is not here yet").format(self.frame))
             return _NOT_DONE
         state_of(context).follow_newest = False
         if not image_viewer.show(job["id"], job["title"], context, frame=self.frame):
             self.report({"INFO"}, "Open an Image Editor to see the frames")
             return _NOT_DONE
+        return _DONE
+
+
+class CLOUDFARM_OT_add_strip(_OnJob):
+    """Put the job's frames into the video sequencer as one strip, or bring that strip up to date"""
+
+    bl_idname = "cloud_farm.add_strip"
+    bl_label = "Add to Video Sequencer"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if context.scene is None or context.scene.library is not None:
+            cls.poll_message_set("The scene is linked from another file")
+            return False
+        job = active_job(context)
+        if job is None or not image_viewer.has_frames(job["id"]):
+            cls.poll_message_set("View the job's frames first")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        job, scene = self.wanted(context), context.scene
+        files = image_viewer.frames_here(job["id"])
+        if not files or scene is None:
+            self.report({"ERROR"}, "The job's frames are not in their folder any more")
+            return _NOT_DONE
+        sequencer.put_strips(scene, job["id"], job["title"], files)
+        self.report({"INFO"}, rpt_("{:d} frames are in the video sequencer").format(len(files)))
         return _DONE
 
 
@@ -280,7 +310,7 @@ class CLOUDFARM_OT_show_page(_OnJob):
 
 _CLASSES = (
     CLOUDFARM_OT_pause, CLOUDFARM_OT_resume, CLOUDFARM_OT_cancel, CLOUDFARM_OT_retry, CLOUDFARM_OT_render_again,
-    CLOUDFARM_OT_copy_command, CLOUDFARM_OT_delete, CLOUDFARM_OT_view, CLOUDFARM_OT_show_frame, CLOUDFARM_OT_open_folder, CLOUDFARM_OT_logs,
+    CLOUDFARM_OT_copy_command, CLOUDFARM_OT_delete, CLOUDFARM_OT_view, CLOUDFARM_OT_show_frame, CLOUDFARM_OT_add_strip, CLOUDFARM_OT_open_folder, CLOUDFARM_OT_logs,
     CLOUDFARM_OT_show_page,
 )  # fmt: skip
 

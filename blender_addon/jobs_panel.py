@@ -11,18 +11,20 @@ from typing import Any
 
 import bpy
 
-from . import frame_strip
+from . import frame_strip, image_viewer
 from .drawing import age, duration, paragraph, units_across
 from .job_operators import active_job, can_resume
 from .properties import state_of
 from .registering import of_classes
 from .session import SESSION
+from .translating import iface_
 
 _ICONS: dict[str, Any] = {
     "uploading": "EXPORT", "queued": "SORTTIME", "rendering": "RENDER_ANIMATION", "paused": "PAUSE", "cancelling": "CANCEL",
     "cancelled": "CANCEL", "failed": "ERROR", "done": "CHECKMARK",
 }  # fmt: skip
 _MOST_MESSAGES = 4
+_LARGE = "Its frames are large: previews come in by themselves, View loads the frames."
 _UNITS_FOR_AGE, _UNITS_FOR_USER = 11.0, 16.0
 
 
@@ -95,6 +97,8 @@ def _draw_job(
     row.operator("cloud_farm.open_folder", text="Folder", icon="FILE_FOLDER")
     row.operator("cloud_farm.logs", text="Logs", icon="TEXT")
     row.menu("CLOUDFARM_MT_job", text="", icon="DOWNARROW_HLT")
+    if image_viewer.is_large(job["id"]):
+        paragraph(layout.column(align=True), SESSION.previews.problem or iface_(_LARGE), context, icon="INFO")
     layout.prop(state_of(context), "follow_newest")
 
 
@@ -108,7 +112,8 @@ def _draw_messages(layout: bpy.types.UILayout, messages: list[str], context: bpy
     for message in messages[:_MOST_MESSAGES]:
         paragraph(column, message, context, icon="ERROR")
     if len(messages) > _MOST_MESSAGES:
-        column.label(text=f"And {len(messages) - _MOST_MESSAGES} more: see the logs", icon="BLANK1")
+        more = iface_("And {:d} more: see the logs").format(len(messages) - _MOST_MESSAGES)
+        column.label(text=more, icon="BLANK1", translate=False)
 
 
 def frames_lines(job: Mapping[str, Any], picture: Mapping[str, Any]) -> Iterator[str]:
@@ -118,9 +123,9 @@ def frames_lines(job: Mapping[str, Any], picture: Mapping[str, Any]) -> Iterator
         camera = f"{found['camera']}: " if found.get("camera") and len(cameras) > 1 else ""
         for state in ("failed", "rendering"):
             if found.get(state):
-                yield f"{camera}{state.capitalize()}: {found[state]}"
+                yield f"{camera}{iface_(state.capitalize())}: {found[state]}"
     if job["frames_failed"] and not any(found.get("failed") for found in cameras):
-        yield f"Failed: {job['frames_failed']}"
+        yield f"{iface_('Failed')}: {job['frames_failed']}"
 
 
 def _draw_control(row: bpy.types.UILayout, job: Mapping[str, Any]) -> None:
@@ -137,10 +142,11 @@ def _draw_control(row: bpy.types.UILayout, job: Mapping[str, Any]) -> None:
 
 def progress_text(job: Mapping[str, Any], picture: Mapping[str, Any]) -> str:
     """Return how far a job is: `Rendering, 12 of 250, 4 min left`."""
-    parts = [f"{job['state'].capitalize()}, {job['frames_done']} of {job['frames_total']}"]
+    count = iface_("{:d} of {:d}").format(job["frames_done"], job["frames_total"])
+    parts = [iface_(str(job["state"]).capitalize()), count]
     left = picture.get("eta_seconds")
     if left is not None and job["state"] == "rendering":
-        parts.append(f"{duration(left)} left")
+        parts.append(iface_("{:s} left").format(duration(left)))
     return ", ".join(parts)
 
 
@@ -154,6 +160,7 @@ class CLOUDFARM_MT_job(bpy.types.Menu):
         layout, job = self.layout, active_job(context)
         assert layout is not None
         layout.operator("cloud_farm.render_again", icon="RENDER_STILL")
+        layout.operator("cloud_farm.add_strip", icon="SEQUENCE")
         layout.operator("cloud_farm.copy_command", icon="COPYDOWN")
         if job is not None and job.get("page"):
             layout.operator("cloud_farm.show_page", icon="URL")

@@ -16,6 +16,7 @@ import bpy
 from . import image_viewer, text_viewer
 from .farms import Farms
 from .outbox import Outbox
+from .previews import Previews
 from .worker_client import WorkerClient
 
 _PACKAGE = __package__ or ""
@@ -31,6 +32,7 @@ class Session:
     Attributes:
         farms: What is known of farms.
         outbox: What is on its way to a farm.
+        previews: Small pictures of large frames.
         jobs: What the worker said of each job, newest first.
         pictures: The newest whole picture of each followed job, by id.
         problem: Why the jobs can't be listed.
@@ -38,6 +40,7 @@ class Session:
 
     def __init__(self) -> None:
         self.farms = Farms(lambda: self.client)
+        self.previews = Previews(lambda: self.client, on_made=self._show_preview)
         self.outbox = Outbox(
             lambda: self.client, on_submitted=self._take_submitted, on_taken=self.refresh, may_reach=may_reach
         )
@@ -145,11 +148,11 @@ class Session:
         if not bpy.app.online_access:
             self._let_go()
         came = self._client.poll()
+        image_viewer.refresh(self.previews.ask)
         if came or self._changed:
             self._changed = False
-            image_viewer.refresh()
             self._mirror()
-            _redraw()
+            redraw()
         return _BUSY_SECONDS if self._client.busy else _IDLE_SECONDS
 
     def _let_go(self) -> None:
@@ -185,6 +188,10 @@ class Session:
             image_viewer.frame_landed(
                 job, known["title"] if known else job, Path(event["path"]), int(event["frame"]), event.get("camera")
             )
+
+    def _show_preview(self, job: str, path: Path) -> None:
+        known = self.job(job)
+        image_viewer.preview_made(job, known["title"] if known else job, path)
 
     def _take_picture(self, job: str, picture: Mapping[str, Any]) -> None:
         self.pictures[job] = picture
@@ -263,7 +270,7 @@ def _windows() -> list[bpy.types.Window]:
     return list(manager.windows) if manager is not None else []
 
 
-def _redraw() -> None:
+def redraw() -> None:
     """Draw again what shows jobs, and nothing else."""
     for window in _windows():
         for area in window.screen.areas:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import collections
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from .errors import UsageError
 from .layout import JobLayout
@@ -65,6 +68,22 @@ class JobLogs:
         """Every log, in the order in which they were last written."""
         found = (entry for entry in self._store.list(self._folder) if entry.name.endswith(".log"))
         return sorted(found, key=lambda entry: (entry.mtime, entry.name))
+
+
+def save_log(lines: Iterable[str], path: Path, *, last: int) -> tuple[list[str], int]:
+    """Write a log into a file of this computer; returns its last lines, and how many it has."""
+    tail: collections.deque[str] = collections.deque(maxlen=last)
+    count, part = 0, path.with_name(f"{uuid.uuid4().hex}.part")
+    try:
+        with part.open("w", encoding="utf-8") as whole:
+            for line in lines:
+                whole.write(f"{line}\n")
+                tail.append(line)
+                count += 1
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return list(tail), count
 
 
 def _attempt(entry: StoreEntry) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-import os
-import uuid
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from .snapshots import (
     waiting_snapshots,
 )
 from .worker_listing import Listings
+from .worker_profiles import PROFILE_ACTIONS
 
 if TYPE_CHECKING:
     from .estimate import Estimate
@@ -94,80 +93,6 @@ def carry_out(
     if action is None:
         raise UsageError(f"This worker can't '{verb}'. It is older than the add-on: restart Blender.")
     return action(Request(data, on_event, cancel))
-
-
-# -- farms ----------------------------------------------------------------------------------------------------------------
-
-
-def _hello(request: Request) -> Any:
-    """Take what the add-on knows of this computer, and say which farms there are."""
-    blender = request.data.get("blender")
-    if blender and not os.environ.get("CLOUD_FARM_BLENDER"):
-        os.environ["CLOUD_FARM_BLENDER"] = str(blender)
-    return _farms()
-
-
-def _profile(request: Request) -> Any:
-    """Return a farm's values and where each comes from, and where secrets are kept."""
-    from .profile import load_profile
-    from .profile_exchange import still_to_give
-    from .profile_files import secrets_place
-
-    loaded = load_profile(request.text("farm"))
-    values = {key: {"value": to_json(value), "origin": origin} for key, value, origin in loaded.values()}
-    return {
-        "farm": loaded.name, "is_local": loaded.is_local, "values": values, "secrets": secrets_place(),
-        "to_give": still_to_give(loaded),
-    }  # fmt: skip
-
-
-def _save_profile(request: Request) -> Any:
-    """Change values of a farm's profile; `secrets` are kept apart from it, and it only learns where."""
-    from .profile_files import keep_secret, save_profile
-
-    farm = request.text("farm")
-    save_profile(farm, dict(request.data.get("values") or {}))  # a secret is only kept for what makes sense
-    for key, secret in dict(request.data.get("secrets") or {}).items():
-        save_profile(farm, {key: keep_secret(farm, key, str(secret))})
-    return _farms()
-
-
-def _remove_profile(request: Request) -> Any:
-    from .profile_files import remove_profile
-
-    return {"aside": str(remove_profile(request.text("farm"))), **_farms()}
-
-
-def _import_profile(request: Request) -> Any:
-    from .profile_exchange import import_profile
-
-    return {"farm": import_profile(Path(request.text("path"))), **_farms()}
-
-
-def _export_profile(request: Request) -> Any:
-    from .profile_exchange import export_profile
-
-    return {"path": str(export_profile(request.text("farm"), Path(request.text("path"))))}
-
-
-def _farms() -> dict[str, Any]:
-    from .profile import profile_names
-
-    return {"farms": list(profile_names())}
-
-
-def _test(request: Request) -> Any:
-    """Try a farm out; each light is told as soon as it is known."""
-    from .lights import try_out
-    from .profile import load_profile
-
-    for light in try_out(load_profile(request.text("farm"))):
-        request.on_event({"event": "light", **to_json(light)})
-    return {}
-
-
-def _check(request: Request) -> Any:
-    return {"findings": to_json(request.farm().check())}
 
 
 # -- submit ---------------------------------------------------------------------------------------------------------------
@@ -288,6 +213,10 @@ def _scout(request: Request) -> Any:
 # -- look -----------------------------------------------------------------------------------------------------------------
 
 
+def _check(request: Request) -> Any:
+    return {"findings": to_json(request.farm().check())}
+
+
 def _jobs(request: Request) -> Any:
     """List a farm's jobs; `is_ours` are those that this computer submitted: their frames land by themselves."""
     from .profile import load_profile
@@ -341,20 +270,23 @@ def _frames(request: Request) -> Any:
     return {"first": min(frames), "last": max(frames), "newest": max(frames), "path": str(frames[max(frames)])}
 
 
+def _preview(request: Request) -> Any:
+    """Make a small picture of a large frame that landed; says how long that took."""
+    from .preview import make_preview
+
+    began = time.monotonic()
+    path = make_preview(Path(request.text("path")), request.text("job"))
+    return {"path": str(path), "seconds": time.monotonic() - began}
+
+
 def _logs(request: Request) -> Any:
     """Write a job's whole log into a file, and return its last lines: all of it can be too much for a text of Blender's."""
-    job, folder = request.text("job"), Path(request.text("folder"))
-    tail: collections.deque[str] = collections.deque(maxlen=_MOST_LOG_LINES)
-    count, part = 0, folder / f"{uuid.uuid4().hex}.part"
-    try:
-        with part.open("w", encoding="utf-8") as whole:
-            for count, line in enumerate(request.farm().logs(job), start=1):  # noqa: B007 - how many there were
-                whole.write(f"{line}\n")
-                tail.append(line)
-        path = part.replace(folder / f"{job}.log")
-    finally:
-        part.unlink(missing_ok=True)
-    return {"lines": list(tail), "count": count, "path": str(path)}
+    from .job_logs import save_log
+
+    job = request.text("job")
+    path = Path(request.text("folder")) / f"{job}.log"
+    lines, count = save_log(request.farm().logs(job), path, last=_MOST_LOG_LINES)
+    return {"lines": lines, "count": count, "path": str(path)}
 
 
 # -- control --------------------------------------------------------------------------------------------------------------
@@ -391,8 +323,7 @@ def _delete(request: Request) -> Any:
 
 
 _ACTIONS: Mapping[str, Callable[[Request], Any]] = {
-    "hello": _hello, "check": _check, "submit": _submit, "drop": _drop, "waiting": _waiting, "preflight": _preflight, "scout": _scout,
-    "jobs": _jobs, "frames": _frames, "follow": _follow, "logs": _logs, "cancel": _cancel, "pause": _pause, "resume": _resume, "retry": _retry,
-    "delete": _delete, "profile": _profile, "save_profile": _save_profile, "remove_profile": _remove_profile,
-    "import_profile": _import_profile, "export_profile": _export_profile, "test": _test,
+    "check": _check, "submit": _submit, "drop": _drop, "waiting": _waiting, "preflight": _preflight, "scout": _scout,
+    "jobs": _jobs, "frames": _frames, "follow": _follow, "preview": _preview, "logs": _logs, "cancel": _cancel, "pause": _pause, "resume": _resume, "retry": _retry,
+    "delete": _delete, **PROFILE_ACTIONS,
 }  # fmt: skip

@@ -1,0 +1,53 @@
+"""The frames of a job in the scene's video sequencer, put there when somebody asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+_JOB = "cloud_farm_job"
+_MOST_FRAMES = 2000
+"""Of one strip: Blender looks through all of them for each that is added, so ten thousand would take ten seconds."""
+
+
+def put_strips(scene: bpy.types.Scene, job: str, title: str, files: Mapping[int, Path]) -> None:
+    """Add a strip of a job's frames, or bring the one that is there up to date; it keeps its channel and its place.
+
+    Args:
+        files: By frame, at least one. A frame that is not here yet shows the one before it, so that the timing is right.
+    """
+    strips = _strips_of(scene)
+    old = [strip for strip in strips if strip.get(_JOB) == job]
+    channel = old[0].channel if old else 1 + max((strip.channel for strip in strips), default=0)
+    start = min((start_of(strip) for strip in old), default=min(files))
+    for strip in old:
+        strips.remove(strip)
+    names = _names(files)
+    for at in range(0, len(names), _MOST_FRAMES):
+        path = files[min(files)].with_name(names[at])
+        strip = strips.new_image(name=title, filepath=str(path), channel=channel, frame_start=start + at)
+        for name in names[at + 1 : at + _MOST_FRAMES]:
+            strip.elements.append(name)
+        strip[_JOB] = job
+
+
+def start_of(strip: Any) -> int:
+    """Return where a strip begins, by the name that this Blender has for it."""
+    return int(strip.content_start if hasattr(strip, "content_start") else strip.frame_start)
+
+
+def _names(files: Mapping[int, Path]) -> list[str]:
+    """Return the file of each frame from the first to the last."""
+    names: list[str] = []
+    for frame in range(min(files), max(files) + 1):
+        names.append(files[frame].name if frame in files else names[-1])
+    return names
+
+
+def _strips_of(scene: bpy.types.Scene) -> Any:
+    """Return the strips of a scene, by the name that this Blender has for them."""
+    editor: Any = scene.sequence_editor or scene.sequence_editor_create()
+    return editor.strips if hasattr(editor, "strips") else editor.sequences

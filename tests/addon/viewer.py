@@ -1,0 +1,143 @@
+"""Runs in a Blender of its own: what becomes of frames that land, in its Image Editors and its video sequencer.
+
+python -I viewer.py ZIP FOLDER ; prints one JSON object
+"""
+
+from __future__ import annotations
+
+import importlib
+import resource
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import bpy
+
+MODULE = "bl_ext.user_default.cloud_farm"
+JOB, LARGE, LONG = "shot-20261130-abc123", "large-20261130-abc123", "long-20261130-abc123"
+
+
+def part(name: str) -> Any:
+    """Return a module of the add-on."""
+    return importlib.import_module(f"{MODULE}.{name}")
+
+
+def picture(path: Path) -> Path:
+    """Write a small picture."""
+    image = bpy.data.images.new("made", 8, 8)
+    image.filepath_raw, image.file_format = str(path), "PNG"
+    image.save()
+    bpy.data.images.remove(image)
+    return path
+
+
+def editors() -> list[Any]:
+    """Turn every area of the window into an Image Editor; the largest comes first."""
+    areas = sorted(bpy.context.window.screen.areas, key=lambda area: -area.width * area.height)
+    for area in areas:
+        area.ui_type = "IMAGE_EDITOR"
+    return [area.spaces.active for area in areas]
+
+
+def names(spaces: list[Any]) -> list[str]:
+    """Return what each editor shows."""
+    return [space.image.name if space.image else "" for space in spaces]
+
+
+def landing(viewer: Any, folder: Path) -> dict[str, Any]:
+    """Let frames land while an artist works on a texture in the largest editor."""
+    texture = bpy.data.images.new("wood", 8, 8)
+    spaces = editors()
+    spaces[0].image = texture
+    for frame in (2, 1, 4):
+        viewer.frame_landed(JOB, "shot", picture(folder / f"f_{frame:04d}.png"), frame, None)
+        viewer.refresh(lambda *_: False)
+    user = spaces[1].image_user
+    found: dict[str, Any] = {"editors": names(spaces), "follows": [user.frame_offset + 1, user.frame_duration]}
+    here = SimpleNamespace(window=bpy.context.window, space_data=None)
+    bpy.context.window_manager.cloud_farm.follow_newest = False
+    found["all"] = [user.frame_start, user.frame_offset, user.frame_duration]
+    viewer.show(JOB, "shot", here, frame=2)
+    found["pinned"] = [user.frame_offset + 1, user.frame_duration]
+    viewer.frame_landed(JOB, "shot", picture(folder / "f_0005.png"), 5, None)
+    viewer.refresh(lambda *_: False)
+    found["still pinned"] = [user.frame_offset + 1, user.frame_duration]
+    found["here"] = [frame for frame in range(1, 8) if viewer.has_frame(JOB, frame)]
+    for space in spaces:
+        space.image = texture
+    viewer.show(JOB, "shot", here)
+    found["shown where all is taken"] = names(spaces)
+    spaces[0].image = texture
+    viewer.show(JOB, "shot", SimpleNamespace(window=bpy.context.window, space_data=spaces[2]))
+    found["shown where the mouse is"] = names(spaces)
+    return found
+
+
+def large_frames(viewer: Any, folder: Path) -> dict[str, Any]:
+    """Let a frame land that would hold the window up."""
+    spaces = editors()
+    asked: list[list[str]] = []
+    for space in spaces:
+        space.image = None
+    (folder / "l_0001.exr").write_bytes(bytes(9 * 1024 * 1024))
+    viewer.frame_landed(LARGE, "large", folder / "l_0001.exr", 1, None)
+
+    def ask(job: str, path: Path) -> bool:
+        asked.append([job, path.name])
+        return len(asked) > 1
+
+    for _ in range(3):
+        viewer.refresh(ask)
+    found: dict[str, Any] = {"asked": asked, "before": names(spaces)}
+    viewer.preview_made(LARGE, "large", picture(folder / "preview.png"))
+    found["after"] = names(spaces)
+    viewer.preview_made(LARGE, "large", folder / "preview.png")
+    found["previews"] = [image.name for image in bpy.data.images if "preview" in image.name]
+    return found
+
+
+def strips(viewer: Any, folder: Path) -> dict[str, Any]:
+    """Put the frames into the sequencer, twice."""
+    sequencer, scene = part("sequencer"), bpy.context.scene
+    sequencer.put_strips(scene, JOB, "shot", viewer.frames_here(JOB))
+    found: dict[str, Any] = {"strip": strip_of(sequencer, scene)}
+    sequencer._strips_of(scene)[0].channel = 5
+    viewer.frame_landed(JOB, "shot", picture(folder / "f_0003.png"), 3, None)
+    sequencer.put_strips(scene, JOB, "shot", viewer.frames_here(JOB))
+    found["strip again"] = strip_of(sequencer, scene)
+    sequencer.put_strips(scene, LONG, "long", {frame: folder / f"f_{frame:05d}.png" for frame in range(1, 4502)})
+    found["long"] = [[len(strip.elements), sequencer.start_of(strip)] for strip in sequencer._strips_of(scene)][1:]
+    return found
+
+
+def strip_of(sequencer: Any, scene: Any) -> list[Any]:
+    """Return what the only strip has."""
+    (strip,) = sequencer._strips_of(scene)
+    return [strip.channel, sequencer.start_of(strip), [element.filename for element in strip.elements]]
+
+
+def many_frames(viewer: Any, folder: Path) -> dict[str, Any]:
+    """Let ten thousand frames land one by one; every hundredth is looked at."""
+    path = folder / "f_0001.png"
+    before, images = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, len(bpy.data.images)
+    for frame in range(1, 10_001):
+        viewer.frame_landed(JOB, "shot", path, frame, None)
+        viewer.refresh(lambda *_: False)
+        if frame % 100 == 0:
+            list(viewer._found(JOB).size)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"megabytes": (after - before) // 1024, "images": len(bpy.data.images) - images}
+
+
+def main(zip_file: str, folder: Path) -> dict[str, Any]:
+    """Do all of it."""
+    bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
+    viewer = part("image_viewer")
+    acts = (landing, large_frames, strips, many_frames)
+    return {act.__name__: act(viewer, folder) for act in acts}
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    importlib.import_module("answering").answer(lambda: main(sys.argv[1], Path(sys.argv[2])))
