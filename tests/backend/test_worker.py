@@ -148,7 +148,7 @@ def test_what_waits_to_be_sent_is_listed_and_only_snapshots_are_removed(worker: 
     foreign.mkdir()
     (foreign / "work.blend").write_bytes(b"dear")
     found = worker.ask(1, "waiting", folder=str(tmp_path / "waiting"))["result"]["waiting"]
-    assert found == [{"snapshot": str(ours), "farm": "local", "title": "shot"}]
+    assert found == [{"snapshot": str(ours), "farm": "local", "title": "shot", "held": False}]
     worker.ask(2, "drop", snapshot=str(foreign))
     worker.ask(3, "drop", snapshot=str(ours))
     assert not ours.exists()
