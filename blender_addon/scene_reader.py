@@ -75,6 +75,11 @@ def read_job(scene: bpy.types.Scene, *, scene_file: Path, name: str) -> RenderJo
         FrameRangeError: Likewise.
     """
     settings = settings_of(scene)
+    if any(other != scene and other.name == scene.name and other.library is None for other in bpy.data.scenes):
+        raise InvalidJobError(
+            f"Scene '{scene.name}' is linked from another file, and this file has a scene '{scene.name}' of its own. Rename"
+            " that one, so that the farm can tell them apart."
+        )
     if settings.camera is None and scene.camera is None and not any(marker.camera for marker in scene.timeline_markers):
         raise InvalidJobError(f"Scene '{scene.name}' has no camera. Add one, or choose one in the Cloud Farm panel.")
     layers = chosen_layers(scene)

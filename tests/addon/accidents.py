@@ -1,6 +1,6 @@
 """Runs in a Blender of its own: what may happen to an artist between the click and the last frame.
 
-python -I accidents.py ZIP FOLDER [ACCIDENT…] ; prints one JSON object, accident → what came of it
+python -I accidents.py ZIP FOLDER NEXT_ZIP [ACCIDENT…] ; prints one JSON object, accident → what came of it
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 desk: Any = importlib.import_module("desk")
 MODULE, part, wait_for, make_scene = desk.MODULE, desk.part, desk.wait_for, desk.make_scene
 send, state_of, frames = desk.send, desk.state_of, desk.frames
+NEXT_ZIP: list[str] = []
 
 
 def worker_is_killed(folder: Path) -> Any:
@@ -133,6 +134,88 @@ def add_on_is_disabled(folder: Path) -> Any:
     return frames(folder, "disabled")
 
 
+def add_on_is_updated(folder: Path) -> Any:
+    """Install the next version while a job renders."""
+    make_scene(folder, "updated", seconds=1)
+    job = send()
+    bpy.ops.extensions.package_install_files(filepath=NEXT_ZIP[0], repo="user_default", enable_on_install=True)
+    part("session").SESSION.watch("local")
+    wait_for(lambda: state_of(job) == "done", "it is found again")
+    return [part("cloud_farm.version").VERSION, frames(folder, "updated")]
+
+
+def factory_settings_are_read(folder: Path) -> Any:
+    """Reset Blender to factory settings while a job renders: the add-on goes, and finds the job when it is enabled again."""
+    make_scene(folder, "factory", seconds=1)
+    job = send()
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    is_there = MODULE in bpy.context.preferences.addons
+    addon_utils.enable(MODULE, default_set=True)
+    part("session").SESSION.watch("local")
+    wait_for(lambda: state_of(job) == "done", "it is found again")
+    return [is_there, frames(folder, "factory")]
+
+
+def scene_is_linked(folder: Path) -> Any:
+    """Send a scene that is linked from another file."""
+    make_scene(folder, "origin").name = "Shot"
+    bpy.ops.wm.save_mainfile()
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    with bpy.data.libraries.load(str(folder / "origin.blend"), link=True) as (_source, wanted):
+        wanted.scenes = ["Shot"]
+    bpy.context.window.scene = bpy.data.scenes["Shot"]
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "linked.blend"))
+    job = send()
+    wait_for(lambda: state_of(job) == "done", "it is rendered")
+    return frames(folder, "origin")
+
+
+def scene_has_a_namesake(folder: Path) -> Any:
+    """Send a linked scene that is called as a scene of the file itself."""
+    make_scene(folder, "namesake").name = "Shot"
+    bpy.ops.wm.save_mainfile()
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    bpy.context.scene.name = "Shot"
+    with bpy.data.libraries.load(str(folder / "namesake.blend"), link=True) as (_source, wanted):
+        wanted.scenes = ["Shot"]
+    bpy.context.window.scene = next(scene for scene in bpy.data.scenes if scene.library)
+    try:
+        bpy.ops.cloud_farm.send()
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
+def edit_is_undone(folder: Path) -> Any:
+    """Send after an Undo, and undo after sending."""
+    scene = make_scene(folder, "undone")
+    bpy.ops.ed.undo_push(message="Before")
+    scene.frame_end = 1
+    bpy.ops.ed.undo_push(message="Shorter")
+    bpy.ops.ed.undo()
+    end = bpy.context.scene.frame_end
+    job = send()
+    bpy.ops.ed.undo_push(message="After")
+    bpy.ops.ed.undo()
+    wait_for(lambda: state_of(job) == "done", "it is rendered")
+    return [end, frames(folder, "undone")]
+
+
+def frame_is_rendered_here(folder: Path) -> Any:
+    """Send while this Blender itself renders."""
+    scene = make_scene(folder, "busy")
+    jobs: list[str] = []
+
+    def send_meanwhile(*_arguments: object) -> None:
+        bpy.app.handlers.render_pre.remove(send_meanwhile)
+        jobs.append(send())
+
+    bpy.app.handlers.render_pre.append(send_meanwhile)
+    bpy.ops.render.render(scene=scene.name)
+    wait_for(lambda: state_of(jobs[0]) == "done", "it is rendered")
+    return frames(folder, "busy")
+
+
 def saved_by_a_newer_add_on(folder: Path) -> Any:
     """Open what a newer add-on wrote: values and choices that this one does not have."""
     scene = make_scene(folder, "newer")
@@ -173,12 +256,13 @@ def farm_asks_for_online_access(_folder: Path) -> Any:
 
 ACCIDENTS = (
     worker_is_killed, worker_is_killed_while_it_sends, worker_is_killed_each_time, check_is_stopped, another_file_is_opened, scene_is_deleted, file_is_moved, add_on_is_disabled,
-    saved_by_a_newer_add_on, output_path_is_invalid, farm_asks_for_online_access,
+    saved_by_a_newer_add_on, output_path_is_invalid, farm_asks_for_online_access, scene_is_linked, scene_has_a_namesake, edit_is_undone, frame_is_rendered_here, factory_settings_are_read, add_on_is_updated,
 )  # fmt: skip
 
 
-def main(zip_file: str, folder: Path, *wanted: str) -> dict[str, Any]:
+def main(zip_file: str, folder: Path, next_zip: str, *wanted: str) -> dict[str, Any]:
     """Let everything happen, one after the other, or only what is wanted."""
+    NEXT_ZIP.append(next_zip)
     bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
     chosen = [accident for accident in ACCIDENTS if not wanted or accident.__name__ in wanted]
     return {accident.__name__: accident(folder) for accident in chosen}

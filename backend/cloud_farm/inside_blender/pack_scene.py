@@ -42,9 +42,14 @@ def read_facts() -> dict[str, Any]:
     version = ".".join(str(number) for number in bpy.data.version)
     return {
         "blender": version,
-        "scenes": [scene_info(scene) for scene in bpy.data.scenes if scene.library is None],
+        "scenes": [scene_info(scene) for scene in scenes_by_name().values()],
         "active_scene": bpy.context.scene.name,
     }
+
+
+def scenes_by_name() -> dict[str, Any]:
+    """Return the scenes as their names mean them: the file's own, and those linked from others whose name is free."""
+    return {scene.name: scene for scene in sorted(bpy.data.scenes, key=lambda scene: scene.library is None)}
 
 
 def scene_info(scene: Any) -> dict[str, Any]:
@@ -95,9 +100,15 @@ def read_findings() -> Iterator[Finding]:
         yield _finding(
             "scripts_blocked", "warning", message, fix="If you trust the scene, submit it with --allow-scripts."
         )
-    for scene in bpy.data.scenes:
-        if scene.render.engine not in ("CYCLES", "BLENDER_WORKBENCH") and scene.library is None:
+    for scene in scenes_by_name().values():
+        if scene.render.engine not in ("CYCLES", "BLENDER_WORKBENCH"):
             yield from _engine_finding(scene)
+    if scenes_by_name()[bpy.context.scene.name] != bpy.context.scene:
+        name = bpy.context.scene.name
+        message = (
+            f"The active scene '{name}' is linked from another file, and the file has a scene '{name}' of its own."
+        )
+        yield _finding("scene_namesake", "error", message, datablock=f"Scene '{name}'", fix="Rename the file's own.")
     for name in scene_dependencies.unbaked_simulations():
         message = f"{name} has a simulation that is not baked to disk; frames that are rendered apart from each other will not agree."
         yield _finding(
