@@ -234,7 +234,7 @@ def _editor_for(image: bpy.types.Image, context: bpy.types.Context) -> bpy.types
 
     It is one that shows it, or where the mouse is, or that shows nothing of the artist's own; only then the largest.
     """
-    if not _editors() and context.window is not None:
+    if not _editors() and context.window is not None and not bpy.app.background:
         bpy.ops.render.view_show("INVOKE_DEFAULT")  # as the preferences say: a window, full screen, or nowhere
     found = _editors()
     here = [space for space in found if space == context.space_data]

@@ -104,7 +104,8 @@ def _draw_job(
 
 def messages_of(job: Mapping[str, Any], picture: Mapping[str, Any]) -> list[str]:
     """Return what went wrong with a job, in plain words; of a job that is not followed the list knows one sentence."""
-    return list(picture.get("messages", ())) or ([job["message"]] if job["message"] else [])
+    told = [*picture.get("messages", ()), *picture.get("not_landed", ())]
+    return told or ([job["message"]] if job["message"] else [])
 
 
 def _draw_messages(layout: bpy.types.UILayout, messages: list[str], context: bpy.types.Context) -> None:

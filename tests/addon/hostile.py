@@ -67,19 +67,28 @@ def look_at(job: str) -> dict[str, Any]:
 
     def settle() -> None:
         desk.wait_for(lambda: not session.client.busy, "it is answered")
-        said.update(filter(None, [session.problem, *session.pictures.get(job, {}).get("messages", ())]))
+        known = session.job(job) or {"message": ""}
+        said.update(desk.part("jobs_panel").messages_of(known, session.pictures.get(job, {})))
+        said.update(filter(None, [session.problem]))
         session.problem = ""
 
     session.refresh("local")
     settle()
     listed = [known["title"] for known in session.jobs if known["id"] == job]
-    for act in (
-        lambda: session.ask_for_frames(job, "local"),
-        lambda: session.follow(job, "local"),
-        lambda: session.ask_for_logs(job, "local"),
-        lambda: session.render_again(job, "local", "1"),
-        lambda: session.follow(job, "local"),
-    ):
+
+    def view() -> None:
+        session.ask_for_frames(job, "local")
+
+    def follow() -> None:
+        session.follow(job, "local")
+
+    def read_logs() -> None:
+        session.ask_for_logs(job, "local")
+
+    def render_again() -> None:
+        session.render_again(job, "local", "1")
+
+    for act in (view, follow, read_logs, render_again, follow):
         act()
         settle()
     return {"listed": listed, "said": sorted(said)}

@@ -7,17 +7,19 @@ from typing import Any
 
 import pytest
 
-from .conftest import run_in_blender
+from .conftest import NEXT_VERSION, run_in_blender
 
 pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
+EXPECTED = ("matches no enum in 'CloudFarmSceneSettings'", "Error: Scene 'Shot' is linked from another file", "Fra:1 ")
+"""What Blender prints by itself: of a choice that it does not know, of an operator that refuses, of its own rendering."""
 FRAMES = ["f_0001.png", "f_0002.png", "f_0003.png"]
 
 
 @pytest.fixture(scope="module")
-def seen(extension: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def seen(extension: Path, next_extension: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What came of each accident."""
     folder = tmp_path_factory.mktemp("accidents")
-    return run_in_blender("accidents.py", extension, folder, expected=("matches no enum in 'CloudFarmSceneSettings'",))
+    return run_in_blender("accidents.py", extension, folder, str(next_extension), expected=EXPECTED)
 
 
 def test_a_killed_worker_is_started_again_and_goes_on(seen: dict[str, Any]) -> None:
@@ -41,7 +43,15 @@ def test_another_file_may_be_opened_at_once(seen: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "accident", ["scene_is_deleted", "file_is_moved", "add_on_is_disabled", "saved_by_a_newer_add_on"]
+    "accident",
+    [
+        "scene_is_deleted",
+        "file_is_moved",
+        "add_on_is_disabled",
+        "saved_by_a_newer_add_on",
+        "scene_is_linked",
+        "frame_is_rendered_here",
+    ],
 )
 def test_the_job_goes_on(seen: dict[str, Any], accident: str) -> None:
     assert seen[accident] == FRAMES
@@ -55,3 +65,20 @@ def test_a_folder_that_can_not_be_is_told_before_anything_is_sent(seen: dict[str
 
 def test_a_farm_over_the_network_says_how_to_allow_it(seen: dict[str, Any]) -> None:
     assert "Allow Online Access in Preferences, System, Network" in seen["farm_asks_for_online_access"]
+
+
+def test_an_update_finds_the_jobs_of_the_old_version(seen: dict[str, Any]) -> None:
+    assert seen["add_on_is_updated"] == [NEXT_VERSION, FRAMES]
+
+
+def test_factory_settings_take_the_add_on_and_not_its_jobs(seen: dict[str, Any]) -> None:
+    assert seen["factory_settings_are_read"] == [False, FRAMES]
+
+
+def test_what_was_undone_is_not_sent_and_undo_does_no_harm(seen: dict[str, Any]) -> None:
+    assert seen["edit_is_undone"] == [3, FRAMES]
+
+
+def test_a_linked_scene_that_can_not_be_told_from_another_is_refused(seen: dict[str, Any]) -> None:
+    assert "Scene 'Shot' is linked from another file" in seen["scene_has_a_namesake"]
+    assert "Rename" in seen["scene_has_a_namesake"]
