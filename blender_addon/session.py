@@ -17,6 +17,7 @@ from . import image_viewer, text_viewer
 from .farms import Farms
 from .outbox import Outbox
 from .previews import Previews
+from .wording import reword
 from .worker_client import WorkerClient
 
 _PACKAGE = __package__ or ""
@@ -64,7 +65,7 @@ class Session:
     def client(self) -> WorkerClient:
         """The worker; it starts with the first request."""
         if self._client is None:
-            self._client = WorkerClient(self.folder("logs") / "worker.log")
+            self._client = WorkerClient(self.folder("logs") / "worker.log", reword=reword)
             self._client.ask("hello", self.farms.take_hello)
         return self._client
 
