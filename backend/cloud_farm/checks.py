@@ -30,10 +30,11 @@ class Check:
 
 
 def judged(name: str, findings: Sequence[Finding], good: str) -> Check:
-    """Make one check of what was found; errors decide."""
+    """Make one check of what was found; errors decide, and what is only for information changes nothing."""
     errors = [finding for finding in findings if finding.severity == "error"]
-    told = errors or list(findings)
+    warnings = [finding for finding in findings if finding.severity == "warning"]
+    told = errors or warnings
     if not told:
-        return Check(name, GREEN, good)
+        return Check(name, GREEN, " ".join([good, *(finding.message for finding in findings)]))
     fixes = dict.fromkeys(finding.fix for finding in told if finding.fix)
     return Check(name, RED if errors else YELLOW, " ".join(finding.message for finding in told), " ".join(fixes))

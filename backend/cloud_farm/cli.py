@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "delete": ("cli_control", "Move jobs to the farm's trash."),
     "store": ("cli_store", "Look after a farm's volume: test, copy, clean up."),
     "profile": ("cli_setup", "Show farms and where each value comes from."),
+    "template": ("cli_setup", "Print what a cluster's admin installs for a farm."),
     "selftest": ("cli_setup", "Prove that this computer renders, and on what."),
     "submit-script": ("cli_setup", "Print the path of submit.py, for Blenders without a window."),
     "completion": ("cli_setup", "Print the shell completion script."),

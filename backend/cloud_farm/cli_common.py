@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -97,6 +97,14 @@ def complete_job(ctx: click.Context, _param: click.Parameter, begun: str) -> lis
 def print_json(data: Mapping[str, Any]) -> None:
     """Write one JSON line, in ASCII: no name in it and no terminal can break it."""
     click.echo(json.dumps(data, default=str))
+
+
+def print_yaml(manifests: Sequence[Mapping[str, Any]], comment: str) -> None:
+    """Write manifests as kubectl and argo take them."""
+    import yaml
+
+    click.echo(f"# {comment}")
+    click.echo(yaml.safe_dump_all(manifests, sort_keys=False, allow_unicode=True, explicit_start=True), nl=False)
 
 
 def tell(event: str, text: str, *, as_json: bool, **data: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from .cli_common import (
     job_options,
     local_options,
     print_json,
+    print_yaml,
     steps_listener,
     steps_view,
 )
@@ -103,7 +103,15 @@ def plan(scene_file: str | None, on_volume: str | None, yaml: bool, **values: An
         on_event=ignore if yaml else steps_listener(as_json=values["json"]),
     ) as ready:
         if yaml:
-            _print_manifests(farm.engine.manifests(ready.plan), farm.profile.name)
+            manifests = farm.engine.manifests(ready.plan)
+            if not manifests:
+                raise UsageError(
+                    f"Farm '{farm.profile.name}' renders on this computer: no cluster gets a manifest. Choose another with --farm."
+                )
+            print_yaml(
+                manifests,
+                "Prepares and renders the job once its files are on the volume, which cloud-farm render sends.",
+            )
             return 0
         show_plan(ready, as_json=values["json"], commands=True)
     return 0
@@ -125,17 +133,6 @@ def pack(scene_file: str, **values: Any) -> int:
             click.echo(f"{entry.sha256[:12]}  {entry.size:>12,}  {entry.path}")
         click.echo(f"{counted(len(ready.pack.files), 'file')}, {ready.pack.size:,} bytes")
     return 0
-
-
-def _print_manifests(manifests: Sequence[Mapping[str, Any]], farm: str) -> None:
-    import yaml
-
-    if not manifests:
-        raise UsageError(
-            f"Farm '{farm}' renders on this computer: no cluster gets a manifest. Choose another with --farm."
-        )
-    click.echo("# Prepares and renders the job once its files are on the volume, which cloud-farm render sends.")
-    click.echo(yaml.safe_dump_all(manifests, sort_keys=False, allow_unicode=True, explicit_start=True), nl=False)
 
 
 def submit_and_follow(farm: Farm, job: RenderJob, values: dict[str, Any], *, wait: bool) -> int:

@@ -1,4 +1,4 @@
-"""`cloud-farm profile`, `selftest`, `submit-script` and `completion`."""
+"""`cloud-farm profile`, `template`, `selftest`, `submit-script` and `completion`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .choices import DEVICES
-from .cli_common import front_options, get_farm, local_options, print_json, tell
+from .cli_common import front_options, get_farm, local_options, print_json, print_yaml, tell
 from .cli_text import clean
 from .errors import CloudFarmError, UsageError
 from .events import Event, FrameDone
@@ -94,6 +94,27 @@ def _take_secret(farm: str, key: str, *, as_json: bool) -> int:
     reference = keep_secret(farm, key, typed)
     save_profile(farm, {key: reference})
     tell("secret", f"Kept in {reference['file']}, which only you can read.", as_json=as_json, farm=farm, **reference)
+    return 0
+
+
+@click.command()
+@front_options("farm")
+def template(farm: str | None) -> int:
+    """Print what the administrator of a cluster installs for a farm whose artists may not submit pods of their own.
+
+    \b
+    cloud-farm template --farm studio | kubectl apply -f -
+    """
+    from .engines import open_engine
+    from .profile import load_profile
+
+    profile = load_profile(farm or "local")
+    manifests = open_engine(profile).installed()
+    if not manifests:
+        raise UsageError(
+            f"Farm '{profile.name}' needs nothing to be installed: its profile has no kubernetes.workflow_template."
+        )
+    print_yaml(manifests, f"One WorkflowTemplate for each Blender of farm '{profile.name}'.")
     return 0
 
 

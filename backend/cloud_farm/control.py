@@ -138,6 +138,7 @@ class JobControl:
             job, self._document.pack, profile, self._job_id,
             tools=tools, revision=revision, only=self._frames_of_job(frames), allow_scripts=allow_scripts,
         )  # fmt: skip
+        self._engine.manifests(planned)  # what the engine can't take is refused before anything is written
         publish_plan(planned, self._store)
         self._clear_stop()
         self._engine.submit(planned)

@@ -24,7 +24,7 @@ CloudFarmError                        exit code 1
 │   ├── StoreFullError                    no room on the volume
 │   └── StoreAnswerError                  an answer that this server should not give: another program, or too old
 ├── EngineError                       3   what runs the plan
-│   ├── EngineUnreachableError            nobody answers, or a gateway on the way can't
+│   ├── EngineUnreachableError            nobody answers, or a gateway on the way can't; .busy
 │   ├── EngineLoginError                  who we are was not accepted
 │   ├── EngineForbiddenError              this user may not do that
 │   └── EngineConflictError               the name is taken
@@ -169,7 +169,11 @@ class EngineError(CloudFarmError):
 
 
 class EngineUnreachableError(EngineError):
-    """The cluster does not answer: network, TLS, or too much to do."""
+    """The cluster does not answer: network, TLS, or too much to do (`busy`)."""
+
+    def __init__(self, message: str, *, busy: bool = False) -> None:
+        super().__init__(message)
+        self.busy = busy
 
 
 class EngineLoginError(EngineError):

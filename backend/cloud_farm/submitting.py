@@ -36,6 +36,7 @@ def submit_ready(
         Cancelled: `cancel` was set; nothing renders.
     """
     planned = ready.plan
+    engine.manifests(planned)  # what the engine can't take is refused before anything is sent
     found = send(ready, store, on_event=on_event, cancel=cancel, pause=pause)
     extent = f"{counted(planned.frame_count, 'frame')} in {counted(len(planned.chunks), 'chunk')}"
     on_event(Stage("submitting", extent))

@@ -402,3 +402,37 @@ def test_going_on_with_fewer_chunks_makes_no_second_run_beside_the_first() -> No
     [rest] = workflows(planned(RenderJob("shot.blend", frames="1-8", chunk_size=2)), profile, only={"r1c00003"})
     assert rest["metadata"]["name"] == small["metadata"]["name"]
     assert missing_workflows([rest], [head_of(small)]) == []
+
+
+# -- what a template can't carry --------------------------------------------------------------------------------------------
+
+CLASSES = {"render-low": 0, "render-high": 80}
+
+
+@pytest.mark.parametrize(
+    ("job", "values", "says"),
+    [
+        ({"device": "cpu"}, {}, r"gives each pod 1 GPU: it can't render on cpu"),
+        ({"device": "optix"}, {"gpu__device": "cpu"}, r"gives each pod no GPU: it can't render on optix"),
+        ({"priority": 90}, {"classes": CLASSES}, r"priority 90 would need render-high\. Leave the priority at 50"),
+        ({"frame_seconds": 7200}, {"deadline_s": 7200}, r"a frame limit of 7200 s is too long"),
+    ],
+)
+def test_a_job_that_a_template_can_not_carry_is_refused(job: dict[str, Any], values: dict[str, Any], says: str) -> None:
+    kubernetes = {"priority_classes": values.pop("classes", {}), "deadline_s": values.pop("deadline_s", 86400)}
+    wanted = RenderJob("shot.blend", **job)
+    made(wanted, kubernetes=kubernetes, **values)  # a whole Workflow can
+    with pytest.raises(InvalidJobError, match=says):
+        made(wanted, kubernetes={**kubernetes, "workflow_template": "cloud-farm"}, **values)
+
+
+def test_what_makes_no_other_pods_is_taken_with_a_template() -> None:
+    job = RenderJob("shot.blend", priority=79, frame_seconds=600)
+    assert (
+        one(job, kubernetes={"priority_classes": CLASSES, "workflow_template": "cloud-farm"})["spec"]["priority"] == 79
+    )
+
+
+def test_a_template_gives_all_pods_the_same_gpus() -> None:
+    with pytest.raises(ProfileError, match=r"gpu\.count_max can't be more than gpu\.count"):
+        made(kubernetes={"workflow_template": "cloud-farm"}, gpu__count=1, gpu__count_max=4)

@@ -8,7 +8,16 @@ from collections import Counter
 import pytest
 from cloud_farm.engines import argo_names, open_engine
 from cloud_farm.engines.argo_manifest import workflows
-from cloud_farm.engines.argo_names import draws, fnv32a, has_collision, item_text, node_id, node_names, workflow_name
+from cloud_farm.engines.argo_names import (
+    draws,
+    fnv32a,
+    has_collision,
+    image_version,
+    item_text,
+    node_id,
+    node_names,
+    workflow_name,
+)
 from cloud_farm.errors import InvalidJobError
 from cloud_farm.job import RenderJob
 
@@ -113,3 +122,18 @@ def test_a_jobs_page_is_a_list_of_its_workflows_where_the_profile_knows_of_one(
     kubernetes: dict[str, str], expected: str
 ) -> None:
     assert open_engine(farm(kubernetes=kubernetes)).page("shot") == expected
+
+
+@pytest.mark.parametrize(
+    ("reference", "version"),
+    [
+        ("quay.io/argoproj/argoexec:v3.7.14", "3.7.14"),
+        ("registry.example.com:5000/argo/workflow-controller:v3.6.12-nonroot@sha256:0badcafe", "3.6.12"),
+        ("docker.io/local/argoexec:argo-3.7.14-5b69142c", "3.7.14"),
+        ("registry.example.com:5000/argoexec", ""),
+        ("quay.io/argoproj/argoexec@sha256:0badcafe", ""),
+        ("quay.io/argoproj/argoexec:latest", ""),
+    ],
+)
+def test_the_version_is_read_from_the_tag_of_an_image(reference: str, version: str) -> None:
+    assert image_version(reference) == version

@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 import zstandard
 from cloud_farm.engines import TaskStatus
-from cloud_farm.engines.argo import missing_parts
-from cloud_farm.engines.argo_api import HeadList, StoredWorkflow, WorkflowHead
+from cloud_farm.engines.argo import dropped_words, missing_parts, unnoticed
+from cloud_farm.engines.argo_api import HeadList, PodEvent, StoredWorkflow, WorkflowHead
 from cloud_farm.engines.argo_follow import HeadReader, Shard, ShardReader, read_shard
-from cloud_farm.engines.argo_nodes import Unreadable, status_nodes
+from cloud_farm.engines.argo_nodes import StartingPod, Unreadable, seconds, status_nodes
+from cloud_farm.engines.argo_stuck import StuckReader
+from cloud_farm.errors import EngineForbiddenError
+
+from .argo_farm import one
 
 ENDED = "2026-11-23T10:00:00Z"
 
@@ -145,6 +149,113 @@ def test_what_can_not_be_unpacked_is_said_and_the_job_still_runs(status: dict[st
     shard = read_shard(found)
     assert shard.running
     assert "can't be told" in task(shard).message
+    assert not shard.doubtful
+    found["spec"]["suspend"] = True
+    assert read_shard(found).doubtful, "whether its pods are over must be asked"
+
+
+# -- what goes wrong without a node's message -------------------------------------------------------------------------------
+
+
+def stored(version: str, **status: Any) -> dict[str, Any]:
+    """A Workflow that the controller took notice of."""
+    found: dict[str, Any] = json.loads(json.dumps(one(argo_version=version)))
+    return {**found, "status": {"phase": "Running", **status}}
+
+
+@pytest.mark.parametrize("version", ["3.4.7", "3.6.12", "3.7.14", ""])
+def test_a_workflow_that_a_controller_kept_has_lost_nothing(version: str) -> None:
+    assert read_shard(stored(version)).dropped == ()
+
+
+def test_what_an_older_controller_dropped_is_told() -> None:
+    found = stored("3.7.14")
+    for template in found["spec"]["templates"][1:]:
+        del template["retryStrategy"]["backoff"]["cap"]
+    assert read_shard(found).dropped == ("retryStrategy.backoff.cap",)
+    found["spec"]["synchronization"] = {}
+    shard = read_shard(found)
+    assert shard.dropped == ("synchronization.mutexes", "retryStrategy.backoff.cap")
+    said = dropped_words([shard], "3.7.14")
+    assert (
+        "dropped retryStrategy.backoff.cap, synchronization.mutexes of this job: it is older than argo_version 3.7.14"
+        in said
+    )
+    assert read_shard({**found, "status": {}}).dropped == (), "nobody wrote it yet"
+    found["spec"]["workflowTemplateRef"] = {"name": "cloud-farm-4-5"}
+    assert read_shard(found).dropped == ()
+
+
+def test_the_deadline_of_an_attempt_is_read_from_the_workflow_or_its_template() -> None:
+    whole = stored("3.7.14")
+    assert read_shard(whole).deadlines == {"prepare": 86400, "render": 86400}
+    templates = whole["spec"].pop("templates")
+    templates[2]["activeDeadlineSeconds"] = "2400"
+    whole["status"]["storedWorkflowTemplateSpec"] = {"templates": templates}
+    assert read_shard(whole).deadlines == {"prepare": 86400, "render": 2400}
+
+
+def waiting_head(phase: str = "", *, completed: bool = False) -> WorkflowHead:
+    return WorkflowHead("w", "1", phase, completed, 1, 0, 1, created="2026-11-23T10:00:00Z")
+
+
+def test_a_controller_that_does_not_look_at_a_job_is_told_after_a_while() -> None:
+    made = seconds("2026-11-23T10:00:00Z")
+    assert unnoticed([waiting_head()], now=made + 30, namespace="render") == ""
+    assert unnoticed([waiting_head("Pending")], now=made + 90, namespace="render") == ""
+    assert unnoticed([waiting_head(completed=True)], now=made + 90, namespace="render") == ""
+    said = unnoticed([waiting_head()], now=made + 90, namespace="render")
+    assert "not looked at this job for 90 s" in said
+    assert "namespace render" in said and "instance_id" in said
+
+
+def starting(message: str = "PodInitializing", **annotations: str) -> dict[str, Any]:
+    nodes = chunk("r1c00001", "Running", ("Failed", "first"), ("Pending", message))
+    nodes["w-42"] = nodes.pop("r1c00001-1") | {"startedAt": "2026-11-23T10:00:00Z"}
+    nodes["r1c00001"]["children"] = ["r1c00001-0", "w-42"]
+    found = workflow(nodes)
+    found["metadata"]["annotations"] = annotations
+    return found
+
+
+def test_a_pod_that_starts_is_known_by_its_task_and_name() -> None:
+    made = seconds("2026-11-23T10:00:00Z")
+    assert read_shard(starting()).starting == (StartingPod("r1c00001", "w-render-42", made),)
+    old = {"workflows.argoproj.io/pod-name-format": "v1"}
+    assert read_shard(starting(**old)).starting == (StartingPod("r1c00001", "w-42", made),)
+    assert read_shard(starting("Unschedulable: 0/3")).starting == ()
+    assert read_shard(starting("")).starting == (), "it has no node yet"
+
+
+def test_the_pod_that_starts_longest_is_asked_for_once_in_a_while() -> None:
+    asked: list[str] = []
+    time = 0.0
+
+    def events(name: str) -> list[PodEvent]:
+        asked.append(name)
+        return [PodEvent("Scheduled", "", False, 1.0), PodEvent("FailedMount", "no", True, 2.0)]
+
+    reader = StuckReader(events, clock=lambda: time)
+    pods = [StartingPod("r1c00002", "b", 1010.0), StartingPod("r1c00001", "a", 1000.0)]
+    assert reader.find("job", pods, now=1010.0) is None
+    assert reader.find("job", [], now=2000.0) is None
+    assert asked == []
+    for _ in range(2):
+        found = reader.find("job", pods, now=1030.0)
+        assert found is not None
+        assert (found.task, found.event.reason) == ("r1c00001", "FailedMount")
+    assert asked == ["a"]
+    reader.find("job", pods[:1], now=1040.0)
+    time = 20.0
+    reader.find("job", pods[:1], now=1060.0)
+    assert asked == ["a", "b", "b"]
+
+
+def test_who_may_not_read_events_follows_all_the_same() -> None:
+    def forbidden(name: str) -> list[PodEvent]:
+        raise EngineForbiddenError(name)
+
+    assert StuckReader(forbidden).find("job", [StartingPod("r1c00001", "a", 1000.0)], now=2000.0) is None
 
 
 # -- how often ----------------------------------------------------------------------------------------------------------

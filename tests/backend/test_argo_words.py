@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cloud_farm.engines.argo_settings import PodSettings
+from cloud_farm.engines.argo_api import PodEvent
+from cloud_farm.engines.argo_settings import PodSettings, PrepareSettings
 from cloud_farm.engines.argo_words import Explainer, NodeCount, count_nodes
 from cloud_farm.errors import EngineForbiddenError
 from cloud_farm.profile import FarmProfile, Gpu, Volume
@@ -26,7 +27,7 @@ def node(
     }
 
 
-def explainer(*nodes: dict[str, Any], allowed: bool = True) -> Explainer:
+def explainer(*nodes: dict[str, Any], allowed: bool = True, **settings: Any) -> Explainer:
     profile = FarmProfile("farm", gpu=Gpu(node_labels={LABEL: ["Quadro_RTX_4000"]}), volume=Volume(claim="shared-data"))
 
     def listed() -> list[dict[str, Any]]:
@@ -34,7 +35,7 @@ def explainer(*nodes: dict[str, Any], allowed: bool = True) -> Explainer:
             raise EngineForbiddenError("no")
         return list(nodes)
 
-    return Explainer(profile, PodSettings(memory="8Gi"), listed)
+    return Explainer(profile, PodSettings(memory="8Gi", **settings), listed)
 
 
 NO_MATCH = (
@@ -66,6 +67,7 @@ def test_who_may_not_look_at_nodes_is_told_where_to_look() -> None:
         ("Unschedulable: 0/5 nodes are available: 2 node(s) had untolerated taint {nvidia.com/gpu: }, 3 node(s) didn't match Pod's node affinity/selector.", "taint nvidia.com/gpu: "),
         ("Unschedulable: 0/5 nodes are available: 2 Insufficient nvidia.com/gpu, 3 node(s) didn't match Pod's node affinity/selector.", "waits for free nvidia.com/gpu"),
         ('Unschedulable: persistentvolumeclaim "shared-data" not found', "no volume claim 'shared-data'"),
+        ("Unschedulable: 0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.", "or it is not bound"),
         ("ImagePullBackOff: Back-off pulling image x", "kubernetes.image_pull_secrets"),
         ('CreateContainerConfigError: secret "x" not found', 'can\'t be made: secret "x" not found'),
         ('pods "x" is forbidden: exceeded quota: gpus, used: 4', "quota is used up"),
@@ -90,10 +92,15 @@ def test_what_a_pod_waits_for(message: str, said: str) -> None:
         ("pod deleted", "drained or taken back"),
         ("Pod was active on the node longer than the specified deadline", "kubernetes.deadline_s"),
         ("The node was low on resource: ephemeral-storage.", "ran short"),
+        ('Usage of EmptyDir volume "scratch" exceeds the limit "50Gi".', "more than 50Gi to its scratch folder. Raise kubernetes.scratch_size"),
+        ('Usage of EmptyDir volume "shm" exceeds the limit "1Gi".', "more than 1Gi to its shared memory. Raise kubernetes.shm_size"),
+        ("workflows must use workflowTemplateRef to be executed when the controller is in reference mode", "set kubernetes.workflow_template"),
+        ('workflowtemplates.argoproj.io "cloud-farm-4-5" not found', "Ask the cluster's admin to install it"),
+        ("Pod was terminated in response to imminent node shutdown.", "Its node was shut down."),
         ("workflow shutdown with strategy:  Stop", "It was asked to stop."),
         ("", ""),
     ],
-)
+)  # fmt: skip
 def test_how_an_attempt_ended(message: str, said: str) -> None:
     assert explainer().plain(message).startswith(said) or said in explainer().plain(message)
 
@@ -115,3 +122,37 @@ def test_a_node_counts_with_all_labels_only() -> None:
     nodes = [node(), node(gpus="4"), node(model="A40"), node(ready=False)]
     assert count_nodes(nodes, {LABEL: ["Quadro_RTX_4000"]}, "nvidia.com/gpu") == NodeCount(4, 3, 2, 12)
     assert count_nodes(nodes, {LABEL: ["Quadro_RTX_4000"], "zone": ["a"]}, "nvidia.com/gpu") == NodeCount(4, 0, 0, 0)
+
+
+def test_the_setting_that_must_be_raised_is_the_one_of_that_pod() -> None:
+    found = explainer(prepare=PrepareSettings(memory="2Gi"), deadline_s=7200)
+    oom, late = "OOMKilled (exit code 137)", "Pod was active on the node longer than the specified deadline"
+    assert "more than the 8Gi of memory" in found.plain(oom)
+    assert "kubernetes.memory in" in found.plain(oom)
+    assert "more than the 2Gi of memory" in found.plain(oom, prepares=True)
+    assert "kubernetes.prepare.memory in" in found.plain(oom, prepares=True)
+    assert "(7200 s, kubernetes.deadline_s in" in found.plain(late, deadline_s=7200)
+    assert "(2400 s: half an hour to start, and the frame limit" in found.plain(late, deadline_s=2400)
+    assert "kubernetes.deadline_s" in found.plain(late, prepares=True, deadline_s=2400)
+    by_template = explainer(workflow_template="cloud-farm", deadline_s=7200)
+    assert "(3600 s, kubernetes.deadline_s in" in by_template.plain(late, deadline_s=3600)
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "said"),
+    [
+        ("FailedMount", 'MountVolume.SetUp failed for volume "farm" : mount failed: exit status 32: Connection timed out', "can't mount the volume (MountVolume.SetUp failed"),
+        ("FailedMount", 'MountVolume.SetUp failed for volume "exec-sa-token" : secret "executor.service-account-token" not found', "has no Secret 'executor.service-account-token'"),
+        ("FailedAttachVolume", 'Multi-Attach error for volume "pvc-1"', "volume claim 'shared-data' answer"),
+        ("FailedCreatePodSandBox", "Failed to create pod sandbox: no runtime for nvidia is configured.", "no runtime for nvidia is configured). Ask"),
+        ("FailedCreatePodContainer", "cgroups are full", "It does not start: cgroups are full."),
+    ],
+)  # fmt: skip
+def test_why_a_pod_that_has_a_node_does_not_start(reason: str, message: str, said: str) -> None:
+    assert said in explainer(service_account="executor").stuck(PodEvent(reason, message, True, 0.0))
+
+
+def test_the_usual_course_of_a_start_is_no_trouble() -> None:
+    assert explainer().stuck(PodEvent("Created", "Created container: main", False, 0.0)) == ""
+    pulling = PodEvent("Pulling", 'Pulling image "registry.example.com/blender:4.5"', False, 0.0)
+    assert "still pulls the image (Pulling image" in explainer().stuck(pulling)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import cloud_farm.farm
 import pytest
+import yaml
 from cloud_farm.cli import COMMANDS, app, run
 from cloud_farm.cli_common import complete_job
 from cloud_farm.errors import BlenderError, EngineError
@@ -246,3 +247,20 @@ def test_every_command_has_an_entry_with_the_words_of_its_help() -> None:
         command = app.get_command(None, name)  # type: ignore[arg-type]
         assert command is not None
         assert command.help
+
+
+def test_what_an_admin_installs_is_printed_for_kubectl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "studio.yaml"
+    image = f"registry.example.com/blender@sha256:{'a' * 64}"
+    text = {
+        "name": "studio", "engine": "argo", "store": "folder", "volume": {"claim": "farm", "mount_path": "/mnt/farm"},
+        "gpu": {"device": "optix"}, "images": {v: {"image": image, "version": f"{v}.3"} for v in ("4.2", "4.5")},
+        "kubernetes": {"workflow_template": "cloud-farm"},
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump(text))
+    assert run(["template", "--farm", str(path)]) == 0
+    made = list(yaml.safe_load_all(capsys.readouterr().out))
+    assert [item["metadata"]["name"] for item in made] == ["cloud-farm-4-2", "cloud-farm-4-5"]
+    assert {item["kind"] for item in made} == {"WorkflowTemplate"}
+    assert run(["template"]) == 2
+    assert "has no kubernetes.workflow_template" in capsys.readouterr().err

@@ -37,6 +37,9 @@ class StillEngine:
     def manifests(self, plan: RenderPlan) -> tuple[Mapping[str, Any], ...]:
         return ()
 
+    def installed(self) -> tuple[Mapping[str, Any], ...]:
+        return ()
+
     def submit(self, plan: RenderPlan) -> None:
         self.plans.append(plan)
 

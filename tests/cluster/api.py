@@ -13,6 +13,8 @@ import yaml
 
 _PLURALS = {
     "Deployment": "apis/apps/v1/{namespace}/deployments",
+    "ClusterRole": "apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "ClusterRoleBinding": "apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
     "ConfigMap": "api/v1/{namespace}/configmaps",
     "EndpointSlice": "apis/discovery.k8s.io/v1/{namespace}/endpointslices",
     "Namespace": "api/v1/namespaces",

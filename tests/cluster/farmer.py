@@ -12,6 +12,7 @@ from ..contracts.argo_farm import ArgoFarm
 from ..contracts.contract_job import ContractJob, wait_for
 from ..contracts.subjects import EngineSubject
 from .farm import Cluster
+from .places import NODE
 
 
 class Farmer:
@@ -77,8 +78,13 @@ def wait_for_words(job: ContractJob, *words: str, seconds: float = 90) -> str:
 
 
 def ended(job: ContractJob, frames: int) -> EngineStatus:
-    """Wait for the end: all frames are there, each rendered once, each file what its record says."""
+    """Wait for the end: all frames are there, each file what its record says, each rendered on the real node.
+
+    A pretended pod "succeeds", too.
+    """
     status = job.wait_until_still()
-    assert sorted(job.records()) == list(range(1, frames + 1)), status
+    records = job.records()
+    assert sorted(records) == list(range(1, frames + 1)), status
+    assert {record.host for record in records.values()} == {NODE}
     job.check_files()
     return status

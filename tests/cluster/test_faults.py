@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from cloud_farm.engines import argo, argo_shards
+from cloud_farm.engines import argo, argo_lost, argo_shards
 from cloud_farm.engines.argo_api import Cluster as ClusterApi
 from cloud_farm.errors import EngineError, EngineForbiddenError, EngineUnreachableError
 from cloud_farm.plan import RenderPlan
@@ -86,16 +86,21 @@ def test_a_script_that_was_changed_on_the_volume_is_not_run(farmer: Farmer, scri
     assert status.tasks[0].attempts == 1
 
 
-@pytest.mark.parametrize(
-    "title", ["{{workflow.name}}", "$(id) `id` ${HOME}", "'\"\n- x: {a: [", "=\u202egnp.{{=sprig.env('HOME')}}"]
-)
-def test_hostile_names_stay_text(farmer: Farmer, title: str) -> None:
-    job = farmer.job("1-2", chunk_size=2, title=title).submit()
+_HOSTILE = ["{{workflow.name}}", "$(id) `id` ${HOME}", "'\"\n- x: {a: [", "=\u202egnp.{{=sprig.env('HOME')}}"]
+
+
+@pytest.mark.parametrize("text", _HOSTILE)
+def test_hostile_names_stay_text(farmer: Farmer, text: str) -> None:
+    job = farmer.job("1-2", chunk_size=2, title=text, wants={"landing": f"//{text}_####"}).submit()
     ended(job, 2)
     [workflow] = farmer.cluster.api.find("Workflow", labels=f"cloud-farm/job={job.id}")
     shown = workflow["metadata"]["annotations"]["workflows.argoproj.io/title"]
     assert "{{" not in shown
     assert "\n" not in shown
+    template = job.plan.document["settings"]["template"]
+    names = {record.main.path for record in job.records().values()}
+    assert names == {template.replace("####", f"{frame:04d}") + ".png" for frame in (1, 2)}, "a name was filled in"
+    assert not any(word in name for name in names for word in ("root", "uid=", workflow["metadata"]["name"]))
 
 
 # -- nodes ----------------------------------------------------------------------------------------------------------------
@@ -113,7 +118,8 @@ def test_frames_go_on_while_the_kubelet_is_away(farmer: Farmer) -> None:
 def test_a_pod_of_a_dead_node_is_given_up_and_its_frames_are_rendered(
     farmer: Farmer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(argo, "_LOST_SECONDS", 6.0)
+    monkeypatch.setattr(argo_lost, "_LOST_SECONDS", 6.0)
+    monkeypatch.setattr(argo_lost, "_LATE_SECONDS", 1.0)
     lost = {"kubernetes.node_lost_s": 0, "kubernetes.grace_s": 30}
     # Where every node is silent Kubernetes blames its network and gives nothing up.
     farmer.cluster.add_nodes(FakeNodes(3))
@@ -121,9 +127,8 @@ def test_a_pod_of_a_dead_node_is_given_up_and_its_frames_are_rendered(
         job = farmer.job("1-2", chunk_size=2, seconds=60.0, profile=lost).submit()
         pod = farmer.wait_for_pod(job)
         with farmer.cluster.without("kubelet", sign=signal.SIGKILL):
-            wait_for(
-                lambda: job.status() and not exists(farmer.cluster.api, pod), 240, what="the lost pod is forgotten"
-            )
+            wait_for_words(job, f"Node {farmer.cluster.node} does not answer", seconds=240)
+            wait_for(lambda: job.status() and not exists(farmer.cluster.api, pod), 60, what="the lost pod is forgotten")
     finally:
         farmer.cluster.remove_nodes()
     ended(job, 2)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class ContractJob:
         tries: How often a frame that fails is tried.
         priority: 0 to 100.
         title: What people call it.
+        wants: Further fields of the RenderJob.
         behaviour: What the stub Blender does; see stub_blender.py.
     """
 
@@ -54,6 +55,7 @@ class ContractJob:
         tries: int = 3,
         priority: int = 50,
         title: str = "",
+        wants: Mapping[str, Any] | None = None,
         **behaviour: Any,
     ) -> None:
         self.subject = subject
@@ -63,8 +65,8 @@ class ContractJob:
         self.layout = JobLayout(self.id)
         self._folder = folder
         self._job = RenderJob(
-            "shot.blend", frames=frames, chunk_size=chunk_size, retries=tries, priority=priority, name=title
-        )
+            "shot.blend", frames=frames, chunk_size=chunk_size, retries=tries, priority=priority, name=title, **(wants or {})
+        )  # fmt: skip
         self._behaviour = behaviour
         self.pack = self._packed()
         self.plan = self.make_plan()

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import struct
 import sys
 import time
@@ -106,7 +107,7 @@ def describe(source: Path, frame: int, camera: str | None, options: argparse.Nam
     content = source.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     return {
-        "schema": 1, "frame": frame, "camera": camera, "seconds": 0.1, "host": "stub", "attempt": options.attempt,
+        "schema": 1, "frame": frame, "camera": camera, "seconds": 0.1, "host": os.environ.get("CLOUD_FARM_NODE") or socket.gethostname(), "attempt": options.attempt,
         "blender": "4.5.15 (stub)",
         "files": [{"path": source.name, "role": "main", "bytes": len(content), "sha256": digest}],
     }  # fmt: skip

@@ -43,7 +43,7 @@ class EngineStatus:
     Attributes:
         running: Whether anything of the job runs or will start by itself.
         known: Whether the engine ever took this job (or remembers it).
-        message: Why nothing runs although something should, in plain words.
+        message: Why nothing runs although something should, or what else is wrong with it, in plain words.
         stages: Mean seconds that a chunk waits for a machine (`pending`) and for its container (`pulling`); from a sample,
             while it runs, where the engine has such stages.
         answered: False where the engine could not be asked and this is what it said last.
@@ -83,6 +83,9 @@ class Engine(Protocol):
 
     def manifests(self, plan: RenderPlan) -> tuple[Mapping[str, Any], ...]:
         """Return what a cluster would be sent for a plan; nothing where there is no cluster."""
+
+    def installed(self) -> tuple[Mapping[str, Any], ...]:
+        """Return what the farm's administrator installs once before jobs can come; nothing where nothing is needed."""
 
     def submit(self, plan: RenderPlan) -> None:
         """Take the plan and see it through without the caller. The same job and revision twice is one job.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ..checks import Check
-from ..errors import EngineConflictError, EngineError, EngineForbiddenError, EngineUnreachableError, JobBusyError
+from ..errors import EngineError, JobBusyError
 from ..history import user_name
 from ..job import Finding
 from ..layout import is_job_id
@@ -20,24 +19,26 @@ from ..profile import FarmProfile
 from . import EngineJob, EngineStatus, TaskStatus
 from .argo_access import read_access
 from .argo_follow import HeadReader, Shard, ShardReader
-from .argo_labels import CHUNKS_SHA256, JOB, job_selector, jobs_selector, lost_fields, same_workflow
-from .argo_manifest import workflows
+from .argo_labels import CHUNKS_SHA256, JOB, job_selector, jobs_selector
+from .argo_lost import LostPods
+from .argo_manifest import workflow_template, workflows
+from .argo_nodes import seconds
 from .argo_pod import Manifest
 from .argo_settings import read_pod_settings
 from .argo_starts import StartReader
+from .argo_stuck import StuckReader
 from .argo_words import Explainer
+from .argo_writer import WorkflowWriter, patiently
 
 if TYPE_CHECKING:
     from .argo_api import Cluster, WorkflowHead
 
-_T = TypeVar("_T")
-_TRIES = 5
 _POLL_SECONDS = 0.5
 _KIND_SECONDS = 5.0
 """How long a cancelled frame may take to end by itself before its pod is told to."""
 _END_SECONDS = 30.0
-_LOST_SECONDS = 60.0
-"""How long after it should be gone a pod counts as lost."""
+_UNNOTICED_SECONDS = 45.0
+"""How long after its creation a Workflow of which the controller said nothing is worth a word."""
 
 
 def open_engine(profile: FarmProfile) -> ArgoEngine:
@@ -52,7 +53,6 @@ class ArgoEngine:
         self._profile = profile
         self._settings = read_pod_settings(profile)
         self._sleep = sleep
-        self._looked_for_lost = -_LOST_SECONDS
 
     @cached_property
     def cluster(self) -> Cluster:
@@ -69,6 +69,18 @@ class ArgoEngine:
     @cached_property
     def _shards(self) -> ShardReader:
         return ShardReader(self.cluster.workflow)
+
+    @cached_property
+    def _writer(self) -> WorkflowWriter:
+        return WorkflowWriter(self.cluster, forget=self._forget, sleep=self._sleep)
+
+    @cached_property
+    def _lost(self) -> LostPods:
+        return LostPods(self.cluster)
+
+    @cached_property
+    def _stuck(self) -> StuckReader:
+        return StuckReader(self.cluster.pod_events)
 
     @cached_property
     def _starts(self) -> StartReader:
@@ -94,6 +106,11 @@ class ArgoEngine:
         """Return the Workflows of a plan's first run."""
         return workflows(plan, self._profile, owner=user_name(), only=plan.wanted)
 
+    def installed(self) -> tuple[Manifest, ...]:
+        """Return the WorkflowTemplates that the farm's administrator installs, where its profile names one."""
+        names = self._profile.images if self._settings.workflow_template else ()
+        return tuple(workflow_template(self._profile, blender) for blender in sorted(names))
+
     def submit(self, plan: RenderPlan) -> None:
         """Create every Workflow of the plan; after that nothing of ours need run. The same job and revision twice is one job.
 
@@ -112,10 +129,10 @@ class ArgoEngine:
         manifests = workflows(plan, self._profile, owner=user_name(), run=run, only=plan.wanted)
         missing = missing_workflows(manifests, active)
         if missing and not active:
-            self._judge(missing[0])
+            self._writer.judge(missing[0])
         for manifest in missing:
-            self._create(manifest)
-        self._patch(active, suspend=None)
+            self._writer.create(manifest)
+        self._writer.patch(active, suspend=None)
 
     def status(self, job_id: str) -> EngineStatus:
         """Explain a job from its Workflows; what did not change since the last call is not read again."""
@@ -124,22 +141,17 @@ class ArgoEngine:
             message = "The cluster has no Workflow of this job (any more)."
             return EngineStatus(running=False, known=False, message=message)
         rows: dict[str, TaskStatus] = {}
-        running = False
+        shards = {head: self._shards.read(head) for head in heads}
         newest = max(head.revision for head in heads)
-        for head in heads:
-            shard = self._shards.read(head)
-            running = running or shard.running or self._may_hide_records(shard)
+        for head, shard in shards.items():
             for task in shard.tasks if head.revision == newest else ():
-                told = dataclasses.replace(
-                    task, message=self._explainer.plain(task.message, waits=task.phase == "waiting")
-                )
-                rows[task.id] = _later(rows.get(task.id), told, head)
-        if running:
-            self._free_lost_pods(job_id)
+                rows[task.id] = _later(rows.get(task.id), self._told(task, shard), head)
+        running = any(self._is_running(job_id, shard) for shard in shards.values())
+        said = self._said_while_running(job_id, shards, rows) if running else missing_parts(heads)
         return EngineStatus(
             running=running,
             tasks=_in_order(rows),
-            message=_summary(rows.values()) if running else missing_parts(heads),
+            message=said,
             stages=self._starts.mean(job_id, look=running),
         )
 
@@ -167,15 +179,15 @@ class ArgoEngine:
             return
         for head in active:
             if not head.started:
-                self._delete(head)
-        self._patch([head for head in active if head.started], suspend=True)
+                self._writer.delete(head)
+        self._writer.patch([head for head in active if head.started], suspend=True)
         self._wait_until_still(job_id, _KIND_SECONDS)
-        self._patch(self._active(job_id), suspend=None, shutdown="Stop")
+        self._writer.patch(self._active(job_id), suspend=None, shutdown="Stop")
         self._wait_until_still(job_id, self._settings.grace_s + _END_SECONDS, ended=True)
 
     def pause(self, job_id: str) -> None:
         """Start no more pods; the stop file on the volume ends supervisors between frames."""
-        self._patch(self._active(job_id), suspend=True)
+        self._writer.patch(self._active(job_id), suspend=True)
 
     def resume(self, job_id: str) -> None:
         """Go on with the Workflows that are suspended.
@@ -188,7 +200,7 @@ class ArgoEngine:
             raise EngineError(
                 f"The cluster has nothing of job {job_id} to go on with. Start it with: cloud-farm retry {job_id}"
             )
-        self._patch(active, suspend=None)
+        self._writer.patch(active, suspend=None)
 
     def forget(self, job_id: str) -> None:
         """Delete the job's Workflows.
@@ -200,16 +212,48 @@ class ArgoEngine:
         if any(self._shards.read(head).running for head in heads):
             raise _busy(job_id)
         for head in heads:
-            self._delete(head)
+            self._writer.delete(head)
 
     # -- inner ------------------------------------------------------------------------------------------------------------
+
+    def _told(self, task: TaskStatus, shard: Shard) -> TaskStatus:
+        """Put a task's message in plain words."""
+        prepares = task.id == PREPARE
+        deadline_s = shard.deadlines.get(PREPARE if prepares else "render", 0)
+        said = self._explainer.plain(
+            task.message, waits=task.phase == "waiting", prepares=prepares, deadline_s=deadline_s
+        )
+        return dataclasses.replace(task, message=said)
+
+    def _said_while_running(
+        self, job_id: str, shards: Mapping[WorkflowHead, Shard], rows: dict[str, TaskStatus]
+    ) -> str:
+        """Say why nothing starts, or what is wrong besides; a pod that does not start gets its reason among the tasks."""
+        now = self.cluster.now()
+        stuck = self._stuck.find(job_id, [pod for shard in shards.values() for pod in shard.starting], now=now)
+        if stuck is not None and stuck.task in rows:
+            rows[stuck.task] = dataclasses.replace(rows[stuck.task], message=self._explainer.stuck(stuck.event))
+        return (
+            self._lost.free(job_id)
+            or unnoticed(shards, now=now, namespace=self.cluster.namespace)
+            or _summary(rows.values())
+            or dropped_words(shards.values(), self._profile.argo_version)
+        )
+
+    def _is_running(self, job_id: str, shard: Shard) -> bool:
+        if shard.doubtful:
+            return self.cluster.has_living_pods(f"{JOB}={job_id}")
+        return shard.running or self._may_hide_records(shard)
 
     def _may_hide_records(self, shard: Shard) -> bool:
         """It ended so short a time ago that its last frames may not be seen on the volume yet."""
         return bool(shard.ended) and self.cluster.now() - shard.ended < self._profile.visibility_s
 
     def _heads(self, job_id: str) -> Sequence[WorkflowHead]:
-        return self._listed.read(job_id) if is_job_id(job_id) else ()
+        """List the job's Workflows; one that is busy is asked again, one that is not there is not waited for."""
+        if not is_job_id(job_id):
+            return ()
+        return patiently(lambda: self._listed.read(job_id), self._sleep, known=False)
 
     def _active(self, job_id: str) -> list[WorkflowHead]:
         """List the job's Workflows that are not over."""
@@ -219,66 +263,6 @@ class ArgoEngine:
         """Take nothing for known any more: we change a Workflow ourselves."""
         self._listed.forget()
         self._shards.forget()
-
-    def _patch(self, heads: Iterable[WorkflowHead], **spec: Any) -> None:
-        for head in heads:
-            self._forget()
-            self.cluster.patch_workflow(head.name, {"spec": spec})
-
-    def _delete(self, head: WorkflowHead) -> None:
-        self._forget()
-        self.cluster.delete_workflow(head.name)
-
-    def _judge(self, manifest: Manifest) -> None:
-        """Have the cluster judge a Workflow before anything is made.
-
-        Raises:
-            EngineError: It refuses it, or would silently keep less than was sent.
-        """
-        try:
-            stored = self._patiently(lambda: self.cluster.create_workflow(manifest, dry_run=True))
-        except EngineConflictError:
-            return  # somebody else submits the same; `_create` looks whether it is
-        lost = lost_fields(manifest["spec"], stored["spec"])
-        if lost:
-            raise EngineError(
-                f"The cluster's Argo would drop {', '.join(lost[:3])} of the job without a word: its definition of a Workflow is of another"
-                " version. Set argo_version in the farm's profile to the controller's."
-            )
-
-    def _create(self, manifest: Manifest) -> None:
-        """Create a Workflow; a name that is taken by the very same one is fine: an earlier try made it, or somebody beside us."""
-        self._forget()
-        try:
-            self._patiently(lambda: self.cluster.create_workflow(manifest))
-        except EngineConflictError:
-            stored = self.cluster.workflow(manifest["metadata"]["name"])
-            if stored is None or not same_workflow(stored.content, manifest):
-                raise
-
-    def _patiently(self, call: Callable[[], _T]) -> _T:
-        """Call again while nobody answers. Perhaps it was done and only the answer got lost: what we make has its name from us."""
-        for tried in range(_TRIES - 1):
-            try:
-                return call()
-            except EngineUnreachableError:
-                self._sleep(2.0**tried)
-        return call()
-
-    def _free_lost_pods(self, job_id: str) -> None:
-        """Forget pods that should have ended long ago: their node is dead, and Argo would wait for them for ever.
-
-        Should such a node come back, two attempts publish the same frames, of which the first one counts.
-        """
-        if time.monotonic() - self._looked_for_lost < _LOST_SECONDS / 2:
-            return
-        self._looked_for_lost = time.monotonic()
-        with contextlib.suppress(
-            EngineForbiddenError
-        ):  # others may have the right; the job goes on once the node is back
-            for pod in self.cluster.ending_pods(f"{JOB}={job_id}"):
-                if self.cluster.now() > pod.due + _LOST_SECONDS:
-                    self.cluster.delete_pod(pod)
 
     def _wait_until_still(self, job_id: str, seconds: float, *, ended: bool = False) -> None:
         """Wait until no pod of the job runs, and with `ended` until Argo has closed its books on it."""
@@ -302,6 +286,30 @@ def missing_parts(heads: Sequence[WorkflowHead]) -> str:
     return (
         f"{lacking} of the {lacking + len(parts)} Workflows of this job are not on the cluster: its submission was interrupted, or"
         f" they were deleted. Render what is missing with: cloud-farm retry {parts[0].job}"
+    )
+
+
+def unnoticed(heads: Iterable[WorkflowHead], *, now: float, namespace: str) -> str:
+    """Say that Argo's controller does not look at a Workflow, once it had the time to."""
+    waits = [now - seconds(head.created) for head in heads if not head.phase and not head.completed]
+    longest = max(waits, default=0.0)
+    if longest < _UNNOTICED_SECONDS:
+        return ""
+    return (
+        f"Argo's controller has not looked at this job for {longest:.0f} s. Ask the cluster's admin whether it runs, whether it watches"
+        f" namespace {namespace}, and whether it has an instance id (instance_id in the farm's profile)."
+    )
+
+
+def dropped_words(shards: Iterable[Shard], version: str) -> str:
+    """Say which fields the controller did not keep; empty if it kept all."""
+    lost = sorted({name for shard in shards for name in shard.dropped})
+    if not lost:
+        return ""
+    written = f"argo_version {version}" if version else "the version that is taken where argo_version is not set"
+    return (
+        f"Argo's controller dropped {', '.join(lost)} of this job: it is older than {written} in the farm's profile. Set argo_version to"
+        " its version and submit again."
     )
 
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import urllib3
-from kubernetes.client import ApiClient, ApiException, Configuration
-from kubernetes.config import ConfigException, kube_config, load_incluster_config
+from kubernetes.client import ApiException
 
-from ..errors import ProfileError
 from .argo_access import ClusterAccess
 from .argo_labels import CHUNKS_SHA256, JOB, OWNER
+from .argo_login import connect
 from .argo_nodes import seconds
 from .argo_refusals import explain, unreachable
 
@@ -27,13 +24,7 @@ _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _ONE_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 _LIVING = "status.phase!=Succeeded,status.phase!=Failed"
-_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_PAGE = 500
-_BUSY_RETRIES = urllib3.Retry(
-    total=4, connect=0, read=0, redirect=0, other=0, allowed_methods=None, status_forcelist=(), raise_on_status=False
-)
-"""A server that has too much to do says when to come again, having done nothing (429 or 503 with Retry-After); all else is not
-repeated here."""
+_PAGE, _FEW = 500, 20
 
 
 @dataclass(frozen=True)
@@ -89,11 +80,13 @@ class EndingPod:
 
     Attributes:
         uid: Tells it from a later one of the same name.
+        node: Where it runs.
         due: When it should be gone, its grace included; seconds since 1970 by the cluster's clock.
     """
 
     name: str
     uid: str
+    node: str
     due: float
 
 
@@ -103,6 +96,20 @@ class PodStart(NamedTuple):
     made: float
     scheduled: float
     running: float
+
+
+class PodEvent(NamedTuple):
+    """What befell a pod.
+
+    Attributes:
+        warning: Something failed.
+        at: When it was seen last, seconds since 1970.
+    """
+
+    reason: str
+    message: str
+    warning: bool
+    at: float
 
 
 class Cluster:
@@ -115,7 +122,7 @@ class Cluster:
 
     def __init__(self, access: Callable[[], ClusterAccess], namespace: str = "") -> None:
         self._access = access
-        self._client, own_namespace = _connect(access())
+        self._client, own_namespace = connect(access())
         self.namespace = namespace or own_namespace or "default"
         self.server = str(self._client.configuration.host)
         self._clock_offset = 0.0
@@ -185,7 +192,7 @@ class Cluster:
                 pod = self._call("GET", f"{pods}/{row['Name']}", accept=_ONE_METADATA, without=(404,))
                 due = seconds(pod["metadata"].get("deletionTimestamp")) if pod else 0.0
                 if pod and due:
-                    found.append(EndingPod(str(row["Name"]), str(pod["metadata"]["uid"]), due))
+                    found.append(EndingPod(str(row["Name"]), str(pod["metadata"]["uid"]), str(row.get("Node")), due))
         return found
 
     def pod_starts(self, selector: str, *, most: int) -> list[PodStart]:
@@ -202,6 +209,12 @@ class Cluster:
         body = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod.uid}}
         self._call("DELETE", f"/api/v1/namespaces/{self.namespace}/pods/{pod.name}", body=body, without=(404, 409))
 
+    def pod_events(self, name: str) -> list[PodEvent]:
+        """Tell what befell a pod, oldest first."""
+        query = [("fieldSelector", f"involvedObject.kind=Pod,involvedObject.name={name}")]
+        found = self._call("GET", f"/api/v1/namespaces/{self.namespace}/events", query=query)
+        return sorted(map(_pod_event, found.get("items") or ()), key=lambda event: event.at)
+
     def nodes(self) -> list[dict[str, Any]]:
         """List the cluster's nodes."""
         return self._pages("/api/v1/nodes", "")[0]
@@ -216,19 +229,39 @@ class Cluster:
         """Tell whether the cluster knows what a Workflow is."""
         return self._call("GET", _ARGO, without=(404,)) is not None
 
-    def exists(self, path: str) -> bool:
-        """Tell whether an object is there, by its path below the namespace: `api/v1 persistentvolumeclaims/farm`."""
-        group, _, name = path.partition(" ")
-        return self._call("GET", f"/{group}/namespaces/{self.namespace}/{name}", without=(404,)) is not None
+    def exists(self, resource: str, name: str, *, group: str = "") -> bool:
+        """Tell whether an object is there: of Kubernetes itself, or one of Argo's."""
+        root = _ARGO if group else "/api/v1"
+        return self._call("GET", f"{root}/namespaces/{self.namespace}/{resource}/{name}", without=(404,)) is not None
 
-    def may(self, verb: str, resource: str, *, group: str = "", subresource: str = "") -> bool:
-        """Ask the cluster whether we have a right in our namespace."""
+    def argo_images(self) -> Iterator[str]:
+        """Tell the images of Argo's own containers, as far as we may look: its controller's, and those beside what ran last."""
+        for namespace in dict.fromkeys((self.namespace, "argo")):
+            path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+            found = self._call("GET", path, query=[("limit", str(_PAGE))], without=(403, 404)) or {}
+            for item in found.get("items") or ():
+                yield from _images(item["spec"]["template"]["spec"], "workflow-controller")
+        query = [("labelSelector", "workflows.argoproj.io/workflow"), ("limit", str(_FEW))]
+        found = self._call("GET", f"/api/v1/namespaces/{self.namespace}/pods", query=query, without=(403,)) or {}
+        newest = sorted(
+            found.get("items") or (), key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True
+        )
+        for pod in newest:
+            yield from _images(pod["spec"], "argoexec")
+
+    def may(self, verb: str, resource: str, *, group: str = "", name: str = "", everywhere: bool = False) -> bool:
+        """Ask the cluster whether we have a right in our namespace.
+
+        Args:
+            name: Of the only object that it is about.
+            everywhere: In the whole cluster; for what belongs to no namespace.
+        """
         wanted = {
-            "namespace": self.namespace,
+            "namespace": "" if everywhere else self.namespace,
             "verb": verb,
             "group": group,
             "resource": resource,
-            "subresource": subresource,
+            "name": name,
         }
         body = {
             "apiVersion": "authorization.k8s.io/v1",
@@ -277,7 +310,7 @@ class Cluster:
             except ApiException as error:
                 if error.status != 401:
                     raise
-                self._client, _ = _connect(self._access())
+                self._client, _ = connect(self._access())
                 answer = self._send(method, path, sent, headers, body)
             self._note_time(answer.headers.get("Date", ""))
             self._received = len(answer.data)
@@ -306,39 +339,6 @@ class Cluster:
             return
 
 
-def _connect(access: ClusterAccess) -> tuple[ApiClient, str]:
-    """Make a client; returns it with the namespace that its configuration names."""
-    configuration = Configuration()
-    configuration.retries = _BUSY_RETRIES
-    try:
-        if access.server:
-            configuration.host = access.server
-            configuration.ssl_ca_cert = access.ca_file or None
-            configuration.api_key = {"authorization": f"Bearer {access.token}"}
-            return ApiClient(configuration), ""
-        if not access.kubeconfig and not _has_kubeconfig() and _SERVICE_ACCOUNT.is_dir():
-            load_incluster_config(client_configuration=configuration)
-            return ApiClient(configuration), (_SERVICE_ACCOUNT / "namespace").read_text(encoding="ascii").strip()
-        file, context = access.kubeconfig or None, access.context or None
-        kube_config.load_kube_config(file, context, client_configuration=configuration, persist_config=False)
-        return ApiClient(configuration), _namespace_of(file, context)
-    except (ConfigException, OSError, ValueError) as error:
-        raise ProfileError(
-            f"The way to the cluster can't be read: {error}. Name a kubeconfig and context in the farm's profile (kubernetes.kubeconfig,"
-            " kubernetes.context), or server, token and ca_file."
-        ) from error
-
-
-def _has_kubeconfig() -> bool:
-    return bool(os.environ.get("KUBECONFIG")) or (Path.home() / ".kube" / "config").exists()
-
-
-def _namespace_of(file: str | None, context: str | None) -> str:
-    contexts, active = kube_config.list_kube_config_contexts(file)
-    chosen = next((item for item in contexts if item["name"] == context), active)
-    return str(chosen["context"].get("namespace") or "")
-
-
 def _number(label: Any) -> int:
     """Read a number of ours; what somebody else wrote there is none."""
     return int(label) if isinstance(label, str) and label.isdecimal() else 0
@@ -354,6 +354,18 @@ def _pod_start(pod: Mapping[str, Any]) -> PodStart | None:
     states = [c.get("state") or {} for c in status.get("containerStatuses") or () if c["name"] == "main"]
     running = next((seconds((s.get("running") or s.get("terminated") or {}).get("startedAt")) for s in states), 0.0)
     return PodStart(made, scheduled, running) if made and scheduled and running else None
+
+
+def _images(pod_spec: Mapping[str, Any], word: str) -> Iterator[str]:
+    """Yield the images of a pod's containers in whose name a word is."""
+    for container in (*(pod_spec.get("containers") or ()), *(pod_spec.get("initContainers") or ())):
+        if word in str(container.get("image")):
+            yield str(container["image"])
+
+
+def _pod_event(event: Mapping[str, Any]) -> PodEvent:
+    at = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp")
+    return PodEvent(str(event.get("reason")), str(event.get("message")), event.get("type") == "Warning", seconds(at))
 
 
 def _head(item: Mapping[str, Any]) -> WorkflowHead:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..plan import PREPARE
 from . import TaskStatus
-from .argo_nodes import Unreadable, active_pods, begun_tasks, seconds, status_nodes
+from .argo_nodes import StartingPod, Unreadable, active_pods, begun_tasks, seconds, starting_pods, status_nodes
 
 if TYPE_CHECKING:
     from .argo_api import HeadList, StoredWorkflow, WorkflowHead
@@ -30,11 +30,19 @@ class Shard:
         running: Something of it runs or will start by itself.
         tasks: `prepare` and the chunks, begun or not.
         ended: When it ended, seconds since 1970; 0 before that.
+        starting: Pods that have a node and no container that runs.
+        doubtful: It is suspended, and whether its pods are over can't be read: they must be asked for.
+        deadlines: Seconds that one attempt may take, by template.
+        dropped: Fields that Argo's controller did not keep.
     """
 
     running: bool
     tasks: tuple[TaskStatus, ...]
     ended: float = 0.0
+    starting: tuple[StartingPod, ...] = ()
+    doubtful: bool = False
+    deadlines: Mapping[str, int] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,7 +130,8 @@ def read_shard(workflow: Mapping[str, Any]) -> Shard:
         nodes = status_nodes(workflow)
     except Unreadable as problem:
         message = f"How far it is can't be told: {problem}."
-        return Shard(not ended, tuple(TaskStatus(task, "waiting", message) for task in ids), ended)
+        tasks = tuple(TaskStatus(task, "waiting", message) for task in ids)
+        return Shard(not ended, tasks, ended, doubtful=not ended and bool(spec.get("suspend")))
     begun = begun_tasks(nodes)
     # One that was told to stop ends as failed, too.
     failed = (
@@ -133,7 +142,32 @@ def read_shard(workflow: Mapping[str, Any]) -> Shard:
     rest = _never_begun(begun.get(PREPARE), over=bool(ended), why=failed)
     tasks = tuple(begun.get(task) or TaskStatus(task, *rest) for task in ids)
     running = not ended and (not spec.get("suspend") or active_pods(nodes.values()) > 0)
-    return Shard(running, tasks, ended)
+    starting = tuple(starting_pods(workflow, nodes)) if running else ()
+    return Shard(running, tasks, ended, starting, deadlines=read_deadlines(workflow), dropped=dropped_fields(workflow))
+
+
+def read_deadlines(workflow: Mapping[str, Any]) -> dict[str, int]:
+    """Return how long one attempt may take, seconds by template."""
+    stored = (workflow.get("status") or {}).get("storedWorkflowTemplateSpec") or {}
+    templates = (*(workflow["spec"].get("templates") or ()), *(stored.get("templates") or ()))
+    found = {item["name"]: item.get("activeDeadlineSeconds") for item in templates}
+    return {name: int(value) for name, value in found.items() if str(value).isdecimal()}
+
+
+def dropped_fields(workflow: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what an older controller did not keep.
+
+    With minimal definitions the cluster takes fields that its Argo does not know; they are gone as soon as the controller writes.
+    """
+    spec = workflow["spec"]
+    if not (workflow.get("status") or {}).get("phase") or spec.get("workflowTemplateRef"):
+        return ()
+    lock = spec.get("synchronization") or {}
+    found = [] if any(key.startswith("mutex") for key in lock) else ["synchronization.mutexes"]
+    pauses = [(item.get("retryStrategy") or {}).get("backoff") or {} for item in spec.get("templates") or ()]
+    if any(pause.get("factor") not in (None, "1", 1) and not pause.get("cap") for pause in pauses):
+        found.append("retryStrategy.backoff.cap")
+    return tuple(found)
 
 
 def chunk_ids(spec: Mapping[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from collections.abc import Collection
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..errors import ProfileError
+from ..errors import InvalidJobError, ProfileError
 from ..images import FarmImage, choose_image
 from ..layout import JobLayout
 from ..plan import DEFAULT_PARALLELISM, RenderPlan, scripts_word
@@ -51,10 +51,12 @@ def workflows(
 
     Raises:
         ProfileError: The farm's profile can't become pods.
-        InvalidJobError: No such chunk, or none at all.
+        InvalidJobError: No such chunk, or none at all; or the farm's template can't render the job as it is.
     """
     settings = read_pod_settings(profile)
     image = choose_image(profile, str(plan.document["blender"]))
+    if settings.workflow_template:
+        _require_fitting(plan, profile, settings)
     made = []
     for shard in cut(wanted_chunks(plan, only), plan.workers):
         if settings.workflow_template:
@@ -103,7 +105,7 @@ def workflow_template(profile: FarmProfile, blender: str) -> Manifest:
     # A template can't share its pods out among a job's parts: they run one after the other.
     spec = _spec(
         profile, settings, image, parallelism=profile.limits.parallelism or DEFAULT_PARALLELISM, lock=parameter("job"),
-        priority=_USUAL_PRIORITY, gpus=0 if profile.gpu.device == "cpu" else profile.gpu.count, deadline_s=settings.deadline_s,
+        priority=_USUAL_PRIORITY, gpus=_template_gpus(profile), deadline_s=settings.deadline_s,
     )  # fmt: skip
     spec["arguments"] = {"parameters": [{"name": name} for name in _PARAMETERS]}
     return _checked({"apiVersion": API_VERSION, "kind": "WorkflowTemplate", "metadata": metadata, "spec": spec})
@@ -112,6 +114,37 @@ def workflow_template(profile: FarmProfile, blender: str) -> Manifest:
 def template_name(settings: PodSettings, image: FarmImage) -> str:
     """Return the name of the WorkflowTemplate for an image: there is one for each major.minor of Blender."""
     return f"{settings.workflow_template}-{'-'.join(image.version.split('.')[:2])}"
+
+
+def _template_gpus(profile: FarmProfile) -> int:
+    return 0 if profile.gpu.device == "cpu" else profile.gpu.count
+
+
+def _require_fitting(plan: RenderPlan, profile: FarmProfile, settings: PodSettings) -> None:
+    """Refuse a job that wants pods other than those of the farm's template: submitters can't change them.
+
+    Raises:
+        InvalidJobError: It does.
+    """
+    farm, gpus = f"Farm '{profile.name}' renders by a WorkflowTemplate", _template_gpus(profile)
+    if plan.gpus != gpus:
+        has = f"{gpus} GPU{'s' * (gpus != 1)}" if gpus else "no GPU"
+        raise InvalidJobError(
+            f"{farm} that gives each pod {has}: it can't render on {plan.document['settings']['device']}. Leave the device at auto, or choose"
+            " another farm."
+        )
+    wanted, fixed = (_priority_class(settings, priority) for priority in (plan.priority, _USUAL_PRIORITY))
+    if wanted != fixed:
+        raise InvalidJobError(
+            f"{farm} that fixes the priority class of pods: priority {plan.priority} would need {wanted.get('podPriorityClassName', 'none')}."
+            f" Leave the priority at {_USUAL_PRIORITY}."
+        )
+    limit = plan.document["limits"]["frame_seconds"]
+    if limit and _START_S + limit > settings.deadline_s:
+        raise InvalidJobError(
+            f"{farm} that ends every pod after {settings.deadline_s} s, half an hour of which may pass before the first frame: a frame limit of"
+            f" {limit:g} s is too long for it. Choose a shorter one, or ask who runs the farm for a longer kubernetes.deadline_s."
+        )
 
 
 def _spec(

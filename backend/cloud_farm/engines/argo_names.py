@@ -38,6 +38,13 @@ def argo_version(text: str) -> tuple[int, int]:
     return version
 
 
+def image_version(reference: str) -> str:
+    """Return the version that the tag of one of Argo's images names, `3.7.14`; empty where it names none."""
+    tag = reference.partition("@")[0].rpartition("/")[2].partition(":")[2]
+    found = re.search(r"(?<![\d.])v?(\d+\.\d+\.\d+)", tag)
+    return found[1] if found else ""
+
+
 def workflow_name(job_id: str, tail: str) -> str:
     """Return a name that people recognise and Kubernetes takes: the job's id and a tail; a long title is cut.
 

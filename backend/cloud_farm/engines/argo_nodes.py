@@ -11,7 +11,7 @@ import gzip
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..plan import PREPARE
 from . import TaskStatus
@@ -62,6 +62,43 @@ def begun_tasks(nodes: Mapping[str, Node]) -> dict[str, TaskStatus]:
         and node.get("type") in ("Retry", "Pod")
     )
     return {task.id: task for task in tasks}
+
+
+class StartingPod(NamedTuple):
+    """A pod that has a node, whose container does not run yet.
+
+    Attributes:
+        task: Whose it is.
+        since: When it was made, seconds since 1970.
+    """
+
+    task: str
+    name: str
+    since: float
+
+
+def starting_pods(workflow: Mapping[str, Any], nodes: Mapping[str, Node]) -> list[StartingPod]:
+    """Return the pods that start, oldest first."""
+    owner = {
+        child: node for node in nodes.values() if node.get("type") == "Retry" for child in node.get("children") or ()
+    }
+    found = [
+        StartingPod(
+            _task_id(owner.get(node_id, node)), pod_name(workflow, node_id, node), seconds(node.get("startedAt"))
+        )
+        for node_id, node in nodes.items()
+        if node.get("type") == "Pod" and _only_starts(node) and node.get("message")
+    ]
+    return sorted(found, key=lambda pod: pod.since)
+
+
+def pod_name(workflow: Mapping[str, Any], node_id: str, node: Node) -> str:
+    """Return what Argo calls a node's pod: since 3.4 by its template, too."""
+    metadata = workflow["metadata"]
+    name = str(metadata["name"])
+    if (metadata.get("annotations") or {}).get("workflows.argoproj.io/pod-name-format") == "v1":
+        return node_id
+    return f"{name}-{node.get('templateName')}{node_id.removeprefix(name)}"
 
 
 def active_pods(nodes: Iterable[Node]) -> int:

@@ -51,7 +51,7 @@ def explain(server: str, namespace: str, method: str, path: str, error: ApiExcep
             " version?"
         )
     if status in _BUSY:
-        return EngineUnreachableError(f"{server} is busy or failed ({status}): {message} Try again later.")
+        return EngineUnreachableError(f"{server} is busy or failed ({status}): {message} Try again later.", busy=True)
     return EngineError(
         f"{server} refused to {_VERBS.get(method, method)} {path.rpartition('/')[2]} ({status}): {message}"
     )

@@ -133,6 +133,11 @@ def read_pod_settings(profile: FarmProfile) -> PodSettings:
             f"Farm profile '{profile.name}': gpu.models needs gpu.model_label beside it, the label by which nodes name their GPU, like"
             " gpu.nvidia.com/model. A preset has it."
         )
+    if settings.workflow_template and (profile.gpu.count_max or 0) > profile.gpu.count:
+        raise ProfileError(
+            f"Farm profile '{profile.name}': gpu.count_max can't be more than gpu.count beside kubernetes.workflow_template: a template"
+            " gives all of its pods the same number of GPUs."
+        )
     for part, tolerations in (("kubernetes.prepare", settings.prepare.tolerations), ("gpu", profile.gpu.tolerations)):
         check_tolerations(tolerations, f"Farm profile '{profile.name}': {part}.tolerations")
     for part, labels in (("kubernetes.prepare", settings.prepare.node_labels), ("gpu", profile.gpu.node_labels)):

@@ -5,16 +5,21 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import EngineError
 from ..profile import FarmProfile
 from .argo_nodes import STARTING, STOPPED
 from .argo_settings import PodSettings
 
+if TYPE_CHECKING:
+    from .argo_api import PodEvent
+
 _EXIT = re.compile(r"^(?:main: )?(?:Error|OOMKilled)? ?\(exit code (\d+)\)(?:: )?")
 _NODES_SECONDS = 60.0
 _IMAGE = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
+_MOUNT = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
+_FULL = {"scratch": "scratch folder", "shm": "shared memory"}
 _CONFIG = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 
 
@@ -49,17 +54,41 @@ class Explainer:
         self._nodes = nodes
         self._counted: tuple[float, NodeCount | None] = (-_NODES_SECONDS, None)
 
-    def plain(self, message: str, *, waits: bool = False) -> str:
+    def plain(self, message: str, *, waits: bool = False, prepares: bool = False, deadline_s: int = 0) -> str:
         """Say what a message of Argo means.
 
         Args:
             waits: The pod waits for something; otherwise the message is about an attempt's end.
+            prepares: It is the pod that lays out the scene.
+            deadline_s: What one attempt may take; 0 where that can't be read.
         """
         if not message:
             return ""
         if STOPPED in message:
             return "It was asked to stop."
-        return self._waiting(message) if waits else self._ended(message)
+        return self._waiting(message) if waits else self._ended(message, prepares, deadline_s)
+
+    def stuck(self, event: PodEvent) -> str:
+        """Say why a pod that has a node does not start, by what befell it last; empty for the usual course of things."""
+        said = event.message.strip().rstrip(".")
+        if event.reason == "Pulling":
+            return f"Its node still pulls the image ({said})."
+        if not event.warning:
+            return ""
+        secret = f"{self._settings.service_account}.service-account-token"
+        if event.reason in _MOUNT and f'secret "{secret}" not found' in said:
+            return (
+                f"The namespace has no Secret '{secret}', from which Argo's own container takes its token. Ask the cluster's admin to make"
+                " it, or set kubernetes.token_in_pods in the farm's profile."
+            )
+        if event.reason in _MOUNT:
+            return (
+                f"Its node can't mount the volume ({said}). It is tried again and again: does the server of volume claim"
+                f" '{self._profile.volume.claim}' answer, and may this node use it? Ask the cluster's admin."
+            )
+        if event.reason == "FailedCreatePodSandBox":
+            return f"Its node can't make a pod ({said}). Ask the cluster's admin to look at that node."
+        return f"It does not start: {said}."
 
     def _waiting(self, message: str) -> str:
         if message.startswith(STARTING):
@@ -83,7 +112,7 @@ class Explainer:
         return message
 
     def _unschedulable(self, message: str) -> str:
-        if "persistentvolumeclaim" in message:
+        if "persistentvolumeclaim" in message.lower():
             return (
                 f"The cluster has no volume claim '{self._profile.volume.claim}' in this namespace, or it is not bound. Is volume.claim in the"
                 " farm's profile right?"
@@ -131,25 +160,61 @@ class Explainer:
             self._counted = (time.monotonic(), count)
         return count
 
-    def _ended(self, message: str) -> str:
+    def _ended(self, message: str, prepares: bool, deadline_s: int) -> str:
         match = _EXIT.match(message)
         code, rest = (int(match[1]), message[match.end() :].strip()) if match else (None, message)
         if "OOMKilled" in message:
-            return (
-                f"It needed more than the {self._settings.memory} of memory that a pod has (OOMKilled). Raise kubernetes.memory in the farm's"
-                " profile, or make the scene smaller."
-            )
+            return self._out_of_memory(prepares)
         if rest.startswith("pod deleted"):
             return "Its pod was deleted: its node was drained or taken back."
         if "DeadlineExceeded" in message or "longer than the specified deadline" in message:
-            return f"It took longer than one attempt may ({self._settings.deadline_s} s, kubernetes.deadline_s in the farm's profile)."
-        if "was low on resource" in message or message.startswith("Evicted"):
-            return f"Its node ran short and put it out: {_tail(message)}"
+            return self._too_long(prepares, deadline_s)
+        if told := _by_template(message) or _of_the_node(message):
+            return told
         if "pulling" in message.lower() or any(word in message for word in _IMAGE):
             return self._waiting(next(word for word in (*_IMAGE, message) if word in message) + f": {message}")
         if code is not None and not rest:
             return f"It ended with exit code {code}."
         return rest
+
+    def _out_of_memory(self, prepares: bool) -> str:
+        memory, key = (
+            (self._settings.prepare.memory, "prepare.memory") if prepares else (self._settings.memory, "memory")
+        )
+        return (
+            f"It needed more than the {memory} of memory that a pod has (OOMKilled). Raise kubernetes.{key} in the farm's profile, or make"
+            " the scene smaller."
+        )
+
+    def _too_long(self, prepares: bool, deadline_s: int) -> str:
+        setting = self._settings.deadline_s
+        if prepares or self._settings.workflow_template or deadline_s in (0, setting):
+            return f"It took longer than one attempt may ({deadline_s or setting} s, kubernetes.deadline_s in the farm's profile)."
+        return (
+            f"It took longer than one attempt may ({deadline_s} s: half an hour to start, and the frame limit for each of its frames)."
+            " Submit with a longer frame limit or none."
+        )
+
+
+def _of_the_node(message: str) -> str:
+    """What a node did to a pod, in plain words; empty where it is something else."""
+    if full := re.search(r'EmptyDir volume "(scratch|shm)" exceeds the limit "(\w+)"', message):
+        return f"It wrote more than {full[2]} to its {_FULL[full[1]]}. Raise kubernetes.{full[1]}_size in the farm's profile."
+    if "was low on resource" in message or message.startswith("Evicted"):
+        return f"Its node ran short and put it out: {_tail(message)}"
+    return "Its node was shut down." if "node shutdown" in message else ""
+
+
+def _by_template(message: str) -> str:
+    """What Argo says where artists may not submit pods of their own, in plain words; empty where it is something else."""
+    if "must use workflowTemplateRef" in message or "when using workflowTemplateRef" in message:
+        return (
+            f"Argo's controller takes only jobs that refer to a WorkflowTemplate ({message}). Ask the cluster's admin which, and set"
+            " kubernetes.workflow_template in the farm's profile."
+        )
+    if "workflowtemplates.argoproj.io" in message and "not found" in message:
+        return f"The farm's WorkflowTemplate is not on the cluster ({message}). Ask the cluster's admin to install it."
+    return ""
 
 
 def count_nodes(nodes: Sequence[Mapping[str, Any]], labels: Mapping[str, Sequence[Any]], resource: str) -> NodeCount:

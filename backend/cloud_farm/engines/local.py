@@ -96,6 +96,10 @@ class LocalEngine:
         """Return nothing: there is no cluster."""
         return ()
 
+    def installed(self) -> tuple[Mapping[str, Any], ...]:
+        """Return nothing: there is no cluster."""
+        return ()
+
     def submit(self, plan: RenderPlan) -> None:
         """Start a runner for the plan, unless one of this revision runs."""
         folder = self._folder(plan.job_id)

@@ -1,0 +1,106 @@
+"""A client of a cluster's API, logged in by a kubeconfig, by a token, or as the pod that we run in."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.config import ConfigException, kube_config, load_incluster_config
+from kubernetes.config.exec_provider import ExecProvider
+
+from ..errors import EngineLoginError, ProfileError
+from .argo_access import ClusterAccess
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_LONGEST_WAIT = 30
+_BUSY_RETRIES = urllib3.Retry(
+    total=4, connect=0, read=0, redirect=0, other=0, allowed_methods=None, status_forcelist=(), raise_on_status=False,
+    retry_after_max=_LONGEST_WAIT,
+)  # fmt: skip
+"""A server that has too much to do says when to come again, having done nothing (429 or 503 with Retry-After); all else is not
+repeated here."""
+_LONGEST_WORDS = 300
+
+
+def connect(access: ClusterAccess) -> tuple[ApiClient, str]:
+    """Make a client; returns it with the namespace that its configuration names.
+
+    Raises:
+        ProfileError: The kubeconfig can't be read, or says nothing of the way.
+        EngineLoginError: The command by which the kubeconfig logs in failed.
+    """
+    configuration = Configuration()
+    configuration.retries = _BUSY_RETRIES
+    try:
+        if access.server:
+            configuration.host = access.server
+            configuration.ssl_ca_cert = access.ca_file or None
+            configuration.api_key = {"authorization": f"Bearer {access.token}"}
+            return ApiClient(configuration), ""
+        if not access.kubeconfig and not _has_kubeconfig() and SERVICE_ACCOUNT.is_dir():
+            load_incluster_config(client_configuration=configuration)
+            return ApiClient(configuration), (SERVICE_ACCOUNT / "namespace").read_text(encoding="ascii").strip()
+        namespace = _load_kubeconfig(access, configuration)
+        return ApiClient(configuration), namespace
+    except (ConfigException, OSError, ValueError) as error:
+        raise ProfileError(
+            f"The way to the cluster can't be read: {error}. Name a kubeconfig and context in the farm's profile (kubernetes.kubeconfig,"
+            " kubernetes.context), or server, token and ca_file."
+        ) from error
+
+
+def _has_kubeconfig() -> bool:
+    return bool(os.environ.get("KUBECONFIG")) or (Path.home() / ".kube" / "config").exists()
+
+
+def _load_kubeconfig(access: ClusterAccess, configuration: Configuration) -> str:
+    """Take address and login from a kubeconfig; returns the namespace of its context."""
+    content = kube_config.KubeConfigMerger(access.kubeconfig or kube_config.KUBE_CONFIG_DEFAULT_LOCATION).config
+    loader = kube_config.KubeConfigLoader(content, active_context=access.context or None, config_base_path=None)
+    context = loader.current_context["context"]
+    users = content["users"] if content.safe_get("users") else None
+    item = users.get_with_name(context.get("user"), safe=True) if users else None
+    user = (item.value.get("user") or {}) if item else {}
+    if item and "exec" in user:
+        # Kubernetes' library would only log that the command failed, and go on as nobody.
+        user |= _login_by_command(user.pop("exec"), Path(item.path or "").parent)
+    loader.load_and_set(configuration)
+    return str(context.get("namespace") or "")
+
+
+def _login_by_command(command: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Run the command that a kubeconfig names; returns the user's fields with what it gave.
+
+    Raises:
+        EngineLoginError: It failed.
+    """
+    shown = shlex.join([str(command.get("command")), *map(str, command.get("args") or ())])
+    try:
+        given = ExecProvider(kube_config.ConfigNode("exec", command), str(folder)).run()
+        if "token" in given:
+            return {"token": given["token"]}
+        pair = {"client-certificate-data": given["clientCertificateData"], "client-key-data": given["clientKeyData"]}
+    except KeyError as error:
+        raise _failed(shown, f"its answer has no {error}") from error
+    except FileNotFoundError as error:
+        raise _failed(
+            shown,
+            "there is no such program. Where Blender was started from a menu it does not see what your shell does: write the"
+            " program's whole path in the kubeconfig",
+        ) from error
+    except (ConfigException, OSError) as error:
+        raise _failed(shown, str(error).removeprefix("exec: ")) from error
+    return {key: base64.b64encode(text.encode()).decode() for key, text in pair.items()}
+
+
+def _failed(command: str, why: str) -> EngineLoginError:
+    said = " ".join(why.split())
+    short = said if len(said) <= _LONGEST_WORDS else f"…{said[-_LONGEST_WORDS:]}"
+    return EngineLoginError(
+        f"The command by which the kubeconfig logs in failed, {command}: {short.rstrip('.')}. Log in to the cluster again, or ask its admin."
+    )
