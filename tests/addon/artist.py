@@ -6,6 +6,7 @@ python -I artist.py ZIP FOLDER ; prints one JSON object
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -115,6 +116,8 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
     addon_utils.disable(MODULE, default_set=True)
     repos = [repo.module for repo in bpy.context.preferences.extensions.repos]
     bpy.ops.extensions.package_uninstall(repo_index=repos.index("user_default"), pkg_id="cloud_farm")
+    profile = Path(os.environ["BLENDER_USER_RESOURCES"])
+    found["left on disk"] = [str(path.relative_to(profile)) for path in profile.rglob("*cloud_farm*")]
     found["left"] = sorted(name for name in dir(bpy.types) if "CLOUDFARM" in name or "CloudFarm" in name)
     return found
 

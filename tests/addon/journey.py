@@ -60,6 +60,8 @@ def step(words: str) -> None:
         bpy.ops.wm.save_userpref()
     elif name == "start":
         desk.start()
+    elif name == "choose":
+        bpy.context.preferences.addons[MODULE].preferences.farm = path
     elif name == "new_file":
         bpy.ops.wm.read_homefile(use_empty=True)
     elif name != "begin":
@@ -115,6 +117,7 @@ def state(at_first: set[str]) -> dict[str, Any]:
     return {
         "enabled": enabled,
         "heavy": sorted(loaded() - at_first),
+        "farm": bpy.context.preferences.addons[MODULE].preferences.farm if enabled else "",
         "violations": addon_utils._extensions_warnings_get(),
         "libraries": sorted(path.name for path in local.glob("lib/*/site-packages/*")),
         "version": backend_version() if enabled else "",

@@ -46,3 +46,4 @@ def test_the_copy_of_the_scene_is_gone_once_the_job_is_on_the_farm(seen: tuple[d
 
 def test_disabled_and_removed_nothing_is_left(seen: tuple[dict[str, Any], Path]) -> None:
     assert seen[0]["left"] == []
+    assert seen[0]["left on disk"] == [], "nor of what was sent and noted down"

@@ -94,6 +94,22 @@ def test_it_is_there_when_blender_starts_again(extension: Path, tmp_path: Path) 
     assert "kubernetes" in again["libraries"]
 
 
+def test_an_update_in_a_later_session_keeps_what_was_chosen_and_goes_as_clean(
+    extension: Path, next_extension: Path, tmp_path: Path
+) -> None:
+    travel(tmp_path, f"install={extension}", "save")
+    update = f"install={next_extension}"
+    updated = travel(tmp_path, "start", "choose=studio", update, "save")[update]
+    again = travel(tmp_path, "start", "disable", "enable", "remove", "save")
+    for found in (updated, again["start"], again["enable"]):
+        assert (found["enabled"], found["version"]) == (True, NEXT_VERSION)
+        assert (found["heavy"], found["violations"]) == ([], {})
+        assert "kubernetes" in found["libraries"]
+    assert updated["farm"] == "studio"
+    assert (again["remove"]["enabled"], again["remove"]["libraries"]) == (False, [])
+    assert not [path for path in tmp_path.rglob("*cloud_farm*")]
+
+
 def test_a_folder_with_blanks_and_umlauts(extension: Path, tmp_path: Path) -> None:
     found = travel(tmp_path / "Käthe's farm – α", f"install={extension}", "disable", "remove")
     assert [step["enabled"] for step in found.values()] == [True, False, False]
