@@ -18,7 +18,7 @@ _LEAST_LETTERS = 24
 def paragraph(layout: bpy.types.UILayout, text: str, context: bpy.types.Context, *, icon: Any = "NONE") -> None:
     """Draw a sentence in as many lines as the region's width asks for: Blender wraps no text."""
     for number, line in enumerate(wrapped(text, int(_width(context) / _LETTER_PIXELS) - 8)):
-        layout.label(text=line, icon=icon if not number else "BLANK1", translate=False)
+        layout.label(text=line, icon=icon if not number or icon == "NONE" else "BLANK1", translate=False)
 
 
 def units_across(context: bpy.types.Context) -> float:

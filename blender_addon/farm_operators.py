@@ -23,6 +23,7 @@ _KINDS = (
     *((name, name.replace("-", " ").title(), f"Labels and tolerations of the preset '{name}'") for name in PRESETS),
 )
 _DIALOG_PIXELS = 480
+_SELDOM = frozenset({"ca_file", "sub_path", "store_prefix", "server", "token", "cluster_ca_file", "parallelism"})
 _PRIVATE = {"SKIP_SAVE", "HIDDEN"}
 
 TEXTS: Mapping[str, str] = {
@@ -129,6 +130,10 @@ class _FarmFields:
         name="Argo", description="Version of the cluster's Argo Workflows, 3.7.14", options={"SKIP_SAVE"}
     )
 
+    show_all: bpy.props.BoolProperty(
+        name="Show All", description="Show also what few farms need", options={"SKIP_SAVE"}
+    )
+
     def typed_values(self) -> dict[str, Any]:
         """Return what is written in the dialog, by the profile's keys; None for what is empty.
 
@@ -159,7 +164,7 @@ class _FarmFields:
         return found
 
     def draw_fields(self, layout: bpy.types.UILayout) -> None:
-        """Draw them in groups."""
+        """Draw them in groups; what few farms need, and is not set, only when it is asked for: small windows are low."""
         layout.use_property_split = True
         for title, fields in (
             ("Volume", ("url", "user", "password", "ca_file", "claim", "mount_path", "sub_path", "store_prefix")),
@@ -172,7 +177,9 @@ class _FarmFields:
             layout.label(text=title)
             column = layout.column(align=True)
             for field in fields:
-                column.prop(self, field)
+                if self.show_all or field not in _SELDOM or getattr(self, field):
+                    column.prop(self, field)
+        layout.prop(self, "show_all")
 
 
 def images_text(values: Mapping[str, Any]) -> str:

@@ -40,17 +40,20 @@ def draw(layout: bpy.types.UILayout, picture: Mapping[str, Any], context: bpy.ty
         if len(strips) > 1:
             column.label(text=strip["camera"] or "", icon="CAMERA_DATA", translate=False)
         cells = read_cells(strip["cells"], most=across * _MOST_ROWS)
-        grid = column.grid_flow(row_major=True, columns=_even(len(cells), across), even_columns=True, align=True)
+        grid = _grid(column, len(cells), across)
         for cell in cells:
             button = grid.operator("cloud_farm.show_frame", text="", icon_value=_icon(cell.state), emboss=False)
             button.frame, button.tip = cell.first, cell_tip(cell)
-        for _ in range(across - len(cells)):
-            grid.label(text="")  # a few cells stay beside each other
 
 
-def _even(cells: int, across: int) -> int:
-    """Return how many cells a row has, so that the last one is not much shorter than the others."""
-    return -(-cells // max(1, -(-cells // across))) if cells > across else across
+def _grid(column: bpy.types.UILayout, cells: int, across: int) -> bpy.types.UILayout:
+    """Return where cells go: a few stay beside each other, more fill rows of which the last is not much shorter than the others."""
+    if cells <= across:
+        row = column.row(align=True)
+        row.alignment = "LEFT"
+        return row
+    rows = -(-cells // across)
+    return column.grid_flow(row_major=True, columns=-(-cells // rows), even_columns=True, align=True)
 
 
 def cell_tip(cell: FrameCell) -> str:

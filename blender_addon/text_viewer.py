@@ -6,15 +6,19 @@ from collections.abc import Iterator, Sequence
 
 import bpy
 
+_FEW_LINES = 30
+"""Shown of a text's end in an editor that was never drawn and can't say how many it has room for."""
+
 
 def show(name: str, lines: Sequence[str]) -> None:
     """Put lines into a text of the open file, and show its end in every Text Editor that is open."""
     text = bpy.data.texts.get(name) or bpy.data.texts.new(name)
     text.clear()
     text.write("\n".join(lines))
-    for editor in _editors():
+    for area, editor in _editors():
         editor.text = text
-        editor.top = max(0, len(text.lines) - editor.visible_lines)
+        editor.top = max(0, len(text.lines) - (editor.visible_lines or _FEW_LINES))
+        area.tag_redraw()
 
 
 def open_editor(context: bpy.types.Context) -> None:
@@ -39,9 +43,9 @@ def _windows() -> list[bpy.types.Window]:
     return list(manager.windows) if manager is not None else []
 
 
-def _editors() -> Iterator[bpy.types.SpaceTextEditor]:
+def _editors() -> Iterator[tuple[bpy.types.Area, bpy.types.SpaceTextEditor]]:
     for window in _windows():
         for area in window.screen.areas:
             space = area.spaces.active
             if isinstance(space, bpy.types.SpaceTextEditor):
-                yield space
+                yield area, space

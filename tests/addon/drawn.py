@@ -103,6 +103,16 @@ def draw_row(item: Any) -> list[str]:
     return list(layout.texts)
 
 
+def draw_dialog(show_all: bool) -> dict[str, Any]:
+    """Draw the dialog of a farm."""
+    fields, layout = part("farm_operators")._FarmFields, StrictLayout()
+    kind = bpy.ops.cloud_farm.edit_farm.get_rna_type()
+    values = {prop.identifier: getattr(prop, "default", "") for prop in kind.properties}
+    dialog = SimpleNamespace(**{**values, "bl_rna": kind, "show_all": show_all, "server": "https://10.0.0.1"})
+    fields.draw_fields(dialog, layout)
+    return {"properties": layout.properties}
+
+
 class Preferences:
     """The preferences with another layout."""
 
@@ -161,6 +171,7 @@ def main(zip_file: str) -> dict[str, Any]:
     session.farms.is_testing = True
     found["testing"] = draw(session)
     assert preferences.chosen_farm(bpy.context) == "studio"
+    found |= {f"dialog {all_of_it}": draw_dialog(all_of_it) for all_of_it in (False, True)}
     return {**found, "operators": described_operators(), "properties": described_properties(scene)}
 
 

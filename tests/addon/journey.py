@@ -86,7 +86,8 @@ def traces() -> dict[str, Any]:
     return {
         "types": sorted(dir(bpy.types)),
         "properties": {
-            kind: sorted(getattr(bpy.types, kind).bl_rna.properties.keys()) for kind in ("Scene", "WindowManager")
+            kind: sorted(getattr(bpy.types, kind).bl_rna.properties.keys())
+            for kind in ("Scene", "ViewLayer", "WindowManager")
         },
         "operators": sorted(name for name in dir(bpy.ops) if "farm" in name),
         "handlers": {name: len(value) for name, value in handlers.items() if isinstance(value, list)},

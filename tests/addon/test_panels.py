@@ -165,6 +165,14 @@ def test_preferences_show_a_farm_its_lights_and_where_secrets_are(drawn: dict[st
     assert "There is no farm 'studio'." in texts(drawn, "no such farm", "preferences")
 
 
+def test_the_dialog_of_a_farm_begins_with_what_most_farms_need(drawn: dict[str, Any]) -> None:
+    few, everything = drawn["dialog False"]["properties"], drawn["dialog True"]["properties"]
+    assert set(few) < set(everything)
+    assert {"url", "user", "password", "namespace", "images", "show_all"} <= set(few)
+    assert "server" in few, "it is set"
+    assert "token" not in few and "token" in everything
+
+
 def test_buttons_and_labels_are_written_as_blender_writes_its_own(drawn: dict[str, Any]) -> None:
     for operator in drawn["operators"]:
         words = operator["label"].split()

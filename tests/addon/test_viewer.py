@@ -46,6 +46,11 @@ def test_a_large_frame_is_shown_by_a_preview_and_read_by_nobody(seen: dict[str, 
     assert len(found["previews"]) == 1
 
 
+def test_the_worker_makes_the_preview(seen: dict[str, Any]) -> None:
+    found = seen["by_the_worker"]
+    assert found == {"shown": ["real-20261130-abc123 (Cloud Farm preview)"], "size": [1280, 960], "problem": ""}
+
+
 def test_the_strip_holds_a_frame_that_lacks_its_next_and_keeps_its_place(seen: dict[str, Any]) -> None:
     found = seen["strips"]
     assert found["strip"] == [1, 1, [f"f_000{n}.png" for n in (1, 2, 2, 4, 5)]]

@@ -6,8 +6,11 @@ python -I viewer.py ZIP FOLDER ; prints one JSON object
 from __future__ import annotations
 
 import importlib
+import random
 import resource
 import sys
+import time
+from array import array
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +18,8 @@ from typing import Any
 import bpy
 
 MODULE = "bl_ext.user_default.cloud_farm"
-JOB, LARGE, LONG = "shot-20261130-abc123", "large-20261130-abc123", "long-20261130-abc123"
+JOB, LARGE, LONG, REAL = (f"{name}-20261130-abc123" for name in ("shot", "large", "long", "real"))
+_PATIENCE_SECONDS = 120.0
 
 
 def part(name: str) -> Any:
@@ -97,6 +101,31 @@ def large_frames(viewer: Any, folder: Path) -> dict[str, Any]:
     return found
 
 
+def by_the_worker(viewer: Any, folder: Path) -> dict[str, Any]:
+    """Let a large frame land, and the worker make its preview."""
+    spaces, session = editors(), part("session").SESSION
+    for space in spaces:
+        space.image = None
+    image = bpy.data.images.new("noise", 2000, 1500, float_buffer=True)
+    image.pixels.foreach_set(array("f", noise(2000 * 1500 * 4)))
+    image.filepath_raw, image.file_format = str(folder / "n_0001.exr"), "OPEN_EXR"
+    image.save()
+    viewer.frame_landed(REAL, "real", folder / "n_0001.exr", 1, None)
+    session.client.ask("hello", lambda _line: None)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not spaces[0].image:
+        session.tick()
+        assert time.monotonic() < deadline, session.previews.problem
+        time.sleep(0.02)
+    return {"shown": names(spaces[:1]), "size": list(spaces[0].image.size), "problem": session.previews.problem}
+
+
+def noise(count: int) -> list[float]:
+    """Return numbers that no file format makes small."""
+    dice = random.Random(5)
+    return [dice.random() for _ in range(count)]
+
+
 def strips(viewer: Any, folder: Path) -> dict[str, Any]:
     """Put the frames into the sequencer, twice."""
     sequencer, scene = part("sequencer"), bpy.context.scene
@@ -134,7 +163,7 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
     """Do all of it."""
     bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
     viewer = part("image_viewer")
-    acts = (landing, large_frames, strips, many_frames)
+    acts = (landing, large_frames, by_the_worker, strips, many_frames)
     return {act.__name__: act(viewer, folder) for act in acts}
 
 

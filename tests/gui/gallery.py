@@ -16,6 +16,7 @@ import bpy
 MODULE = "bl_ext.user_default.cloud_farm"
 _ASKED, _STATE = Path("show.json"), Path("state.json")
 _LOOKS: dict[str, int] = {}
+_OPENED: list[str] = []
 
 
 def part(name: str) -> Any:
@@ -71,6 +72,10 @@ def show(asked: dict[str, Any]) -> None:
     area = next(
         (area for area in bpy.context.window_manager.windows[0].screen.areas if area.type == "IMAGE_EDITOR"), None
     )
+    if asked.get("dialog") and asked["dialog"] not in _OPENED:
+        _OPENED.append(asked["dialog"])
+        with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=area):
+            getattr(bpy.ops.cloud_farm, asked["dialog"])("INVOKE_DEFAULT")
     if asked.get("preferences") and len(bpy.context.window_manager.windows) == 1:
         with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=area):
             bpy.ops.preferences.addon_show(module=MODULE)

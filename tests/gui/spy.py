@@ -98,6 +98,7 @@ def watch() -> float:
         "problem": session.problem,
         "images": {image.name: [image.source, image.filepath] for image in bpy.data.images},
         "shown": shown(window),
+        "texts": texts(),
         "newest": {job: item.newest for job, item in importlib.import_module(f"{MODULE}.image_viewer")._SHOWN.items()},
         "slowest ticks": sorted(_TICKS, reverse=True)[:5],
         "ticks": len(_TICKS),
@@ -118,6 +119,13 @@ def chosen() -> str:
     """Return the job whose details are shown."""
     state = bpy.context.window_manager.cloud_farm
     return state.jobs[state.active_job].name if 0 <= state.active_job < len(state.jobs) else ""
+
+
+def texts() -> list[Any]:
+    """Return what each Text Editor of any window shows: the text's name, and how many lines it has."""
+    areas = [area for window in bpy.context.window_manager.windows for area in window.screen.areas]
+    found = [area.spaces.active.text for area in areas if area.type == "TEXT_EDITOR"]
+    return [[text.name, len(text.lines)] for text in found if text is not None]
 
 
 def shown(window: Any) -> list[Any]:

@@ -59,6 +59,7 @@ _RESULT = {
 }  # fmt: skip
 _PROFILE = {
     "farm": "studio", "is_local": False, "secrets": "/home/ada/.config/cloud-farm/secrets",
+    "to_give": {"filebrowser.password": "the password of 'ada'"},
     "values": {key: {"value": value, "origin": "user file"} for key, value in {
         "filebrowser.url": "https://files.example.com", "filebrowser.user": "ada", "kubernetes.namespace": "render",
         "kubernetes.context": "studio-cluster", "gpu.models": ["Quadro_RTX_4000", "A40"],
@@ -81,6 +82,7 @@ STATES: Mapping[str, Mapping[str, Any]] = {
     },
     "checked": {"jobs": _OTHERS, "sending": {"verb": "preflight", "result": _RESULT, "findings": _FINDINGS}, **_FARM},
     "sending": {"jobs": _OTHERS, "sending": {"request": 3, "step": "Sending", "fraction": 0.4}, **_FARM},
+    "dialog": {"dialog": "edit_farm", **_FARM},
     "preferences": {"preferences": True, **_FARM},
 }  # fmt: skip
 

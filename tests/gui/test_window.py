@@ -35,6 +35,13 @@ def sidebar(blender: Window) -> tuple[float, float, float]:
     return x + width / 2, screen_y(state["window"][1], y + height), 20.0
 
 
+def settled_picture(blender: Window, name: str) -> None:
+    """Take a picture when Blender has drawn what is so: drawing by software takes its time."""
+    ticks = blender.state()["ticks"]
+    blender.wait_for(lambda now: now["ticks"] > ticks + 4, "it was drawn")
+    blender.picture(name)
+
+
 def screen_y(window_height: float, y: float) -> float:
     """Turn Blender's y, which grows upwards, into the screen's: there is no window manager, the window sits at the bottom left."""
     return 1700 - window_height + (window_height - y)
@@ -49,14 +56,29 @@ def test_a_scene_is_sent_by_a_click_and_its_frames_come_into_the_image_editor(bl
     blender.wait_for(lambda now: now["announced"], "it was drawn that a copy is being saved")
     blender.wait_for(lambda now: now["jobs"], "the job is on the farm")
     blender.wait_for(lambda now: now["jobs"] and now["jobs"][0][2] >= 1, "a frame is there")
-    blender.picture("3-rendering")
+    settled_picture(blender, "3-rendering")
     state = blender.wait_for(lambda now: now["jobs"][0][1:] == ["done", 4], "all frames are there")
     assert state["problem"] == "" and state["jobs"][0][0] == "shot"
     assert state["images"]["shot (Cloud Farm)"][0] == "SEQUENCE"
     blender.wait_for(lambda now: now["shown"] == ["shot (Cloud Farm)", *now["newest"].values()], "the newest is shown")
-    blender.picture("4-done")
+    settled_picture(blender, "4-done")
     frames = sorted(path.name for path in (blender.work / "frames").iterdir())
     assert frames == [f"shot_{number:04d}.png" for number in range(1, 5)]
+
+
+def test_a_click_on_a_cell_shows_its_frame_and_stays_there(blender: Window) -> None:
+    middle, top, row = sidebar(blender)
+    blender.click(middle - 6.0 * row, top + 13.9 * row)
+    blender.wait_for(lambda now: now["shown"] == ["shot (Cloud Farm)", 1], "the first frame is shown")
+    settled_picture(blender, "5-first-frame")
+
+
+def test_logs_come_in_a_window_of_their_own_where_there_is_no_text_editor(blender: Window) -> None:
+    middle, top, row = sidebar(blender)
+    blender.click(middle + 3.0 * row, top + 15.6 * row)
+    state = blender.wait_for(lambda now: now["texts"], "the log is shown")
+    assert state["windows"] == 2 and state["texts"][0][0].endswith(".log") and state["texts"][0][1] > 5
+    settled_picture(blender, "6-logs")
 
 
 def test_what_turns_and_frames_take_is_written_down(blender: Window) -> None:
