@@ -80,8 +80,8 @@ def _draw_farm(layout: bpy.types.UILayout, farm: str, context: bpy.types.Context
     if not profile["is_local"]:
         paragraph(
             layout.column(align=True),
-            f"Passwords and tokens are kept in {profile['secrets']}, in files that only you can read; never in Blender's"
-            " preferences or in a .blend. A profile can name an environment variable instead: {env: NAME}.",
+            f"Passwords and tokens are kept in {profile['secrets']}; never in Blender's preferences or in a"
+            " .blend. A profile can name an environment variable instead: {env: NAME}.",
             context,
             icon="LOCKED",
         )

@@ -99,8 +99,9 @@ def _is_allowed(nodeid: str) -> bool:
 
 @pytest.fixture(autouse=True)
 def clean_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the user's farms, Blender and proxies out of the tests."""
+    """Keep the user's farms, Blender, proxies and keyring out of the tests."""
     for name in list(os.environ):
         if name.startswith("CLOUD_FARM_") and name != STRICT:
             monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
     monkeypatch.setenv("CLOUD_FARM_HOME", str(tmp_path_factory.mktemp("home")))

@@ -93,7 +93,9 @@ def _take_secret(farm: str, key: str, *, as_json: bool) -> int:
         raise UsageError(f"There is no {key} in standard input.")
     reference = keep_secret(farm, key, typed)
     save_profile(farm, {key: reference})
-    tell("secret", f"Kept in {reference['file']}, which only you can read.", as_json=as_json, farm=farm, **reference)
+    file = reference.get("file")
+    where = f"{file}, which only you can read" if file else "this system's keyring"
+    tell("secret", f"Kept in {where}.", as_json=as_json, farm=farm, **reference)
     return 0
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import ProfileError
 from .platform import replace, user_folders
 from .profile import LAYERED, NAME, load_profile, nest, read_profile_file
+from .secrets import keep_in_keyring, keyring_name
 
 if TYPE_CHECKING:
     import yaml
@@ -53,13 +54,16 @@ def remove_profile(farm: str) -> Path:
 
 
 def keep_secret(farm: str, key: str, secret: str) -> dict[str, str]:
-    """Keep a secret in a file that only the user can read, outside of Blender's folders; returns the reference to it.
+    """Keep a secret in the system's keyring, else in a file that only the user can read; returns the reference to it.
 
     Args:
         key: What it is for, `filebrowser.password`.
     """
-    folder = secrets_folder()
-    path = folder / f"{_checked(farm)}.{key}"
+    folder, name = secrets_folder(), f"{_checked(farm)}.{key}"
+    path = folder / name
+    if keep_in_keyring(name, secret):
+        path.unlink(missing_ok=True)  # what was there is another one by now
+        return {"keyring": name}
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=_PRIVATE_FOLDER)
         put_text(path, secret + "\n", mode=_PRIVATE_FILE)
@@ -69,8 +73,14 @@ def keep_secret(farm: str, key: str, secret: str) -> dict[str, str]:
 
 
 def secrets_folder() -> Path:
-    """Return where `keep_secret` puts them."""
+    """Return where `keep_secret` puts them where there is no keyring: outside of Blender's folders."""
     return user_folders().config / "secrets"
+
+
+def secrets_place() -> str:
+    """Say where `keep_secret` keeps what it is given from now on."""
+    ring = keyring_name()
+    return f"this system's keyring ({ring})" if ring else f"{secrets_folder()}, in files that only you can read"
 
 
 def own_file(farm: str) -> Path:

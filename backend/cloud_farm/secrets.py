@@ -10,6 +10,10 @@ from typing import Any
 
 from .errors import ProfileError
 
+_SERVICE = "cloud-farm"
+_USABLE = 1
+"""The least priority of a keyring that its system recommends; files that a library encrypts by itself have less."""
+
 
 def resolve(reference: Any, *, what: str, environ: Mapping[str, str] | None = None) -> str:
     """Return the secret that `{env: NAME}`, `{file: PATH}` or `{keyring: NAME}` points to.
@@ -53,12 +57,36 @@ def _from_file(path: Path, what: str) -> str:
 
 def _from_keyring(name: str, what: str) -> str:
     try:
-        keyring = importlib.import_module("keyring")  # only where the user has it
+        keyring = importlib.import_module("keyring")
     except ImportError as error:
         raise ProfileError(
             f"{what} is kept in the keyring, but Python's keyring package is not installed: pip install keyring"
         ) from error
-    secret = keyring.get_password("cloud-farm", name)
+    try:
+        secret = keyring.get_password(_SERVICE, name)
+    except Exception as error:  # noqa: BLE001 - each system's keyring has errors of its own
+        raise ProfileError(f"{what} is kept in the keyring, which can't be read: {error}. Is it locked?") from error
     if not secret:
-        raise ProfileError(f"{what} is kept in the keyring as 'cloud-farm' / '{name}', which is not there.")
+        raise ProfileError(f"{what} is kept in the keyring as '{_SERVICE}' / '{name}', which is not there.")
     return str(secret)
+
+
+def keyring_name() -> str:
+    """Return what this system's keyring is called; empty where there is none that can be used."""
+    try:
+        ring = importlib.import_module("keyring").get_keyring()
+        return str(ring.name) if ring.priority >= _USABLE else ""
+    except Exception:  # noqa: BLE001 - not installed, or one that can't say how it is; files do as well
+        return ""
+
+
+def keep_in_keyring(name: str, secret: str) -> bool:
+    """Put a secret into this system's keyring; False where there is none, or it does not keep it."""
+    if not keyring_name():
+        return False
+    keyring = importlib.import_module("keyring")
+    try:
+        keyring.set_password(_SERVICE, name, secret)
+        return bool(keyring.get_password(_SERVICE, name) == secret)
+    except Exception:  # noqa: BLE001 - locked, or nobody there to unlock it; files do as well
+        return False

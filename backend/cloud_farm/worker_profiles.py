@@ -25,12 +25,12 @@ def _profile(request: Request) -> Any:
     """Return a farm's values and where each comes from, and where secrets are kept."""
     from .profile import load_profile
     from .profile_exchange import still_to_give
-    from .profile_files import secrets_folder
+    from .profile_files import secrets_place
 
     loaded = load_profile(request.text("farm"))
     values = {key: {"value": to_json(value), "origin": origin} for key, value, origin in loaded.values()}
     return {
-        "farm": loaded.name, "is_local": loaded.is_local, "values": values, "secrets": str(secrets_folder()),
+        "farm": loaded.name, "is_local": loaded.is_local, "values": values, "secrets": secrets_place(),
         "to_give": still_to_give(loaded),
     }  # fmt: skip
 

@@ -50,7 +50,7 @@ SCOUTED = {
     "estimate": ESTIMATE,
 }
 PROFILE = {
-    "farm": "studio", "is_local": False, "secrets": "/home/ada/.config/cloud-farm/secrets",
+    "farm": "studio", "is_local": False, "secrets": "/home/ada/.config/cloud-farm/secrets, in files that only you can read",
     "to_give": {"filebrowser.password": "the password of 'ada'"},
     "values": {
         key: {"value": value, "origin": "user file"}

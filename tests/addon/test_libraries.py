@@ -105,6 +105,19 @@ def test_the_backend_works_with_what_blender_has(installed: Path, bundled: Path)
     assert found["homes"]["cloud_farm"].startswith(str(installed / "user_default"))
 
 
+def test_the_keyrings_library_is_there_for_systems_that_have_one(installed: Path, bundled: Path) -> None:
+    code = (
+        "import json, sys; sys.path[1:1] = json.loads(sys.argv[1]); import keyring\n"
+        "from keyring.backends import Windows, macOS\n"
+        "print(keyring.get_keyring().name, Windows.WinVaultKeyring.__name__, macOS.Keyring.__name__, sep=', ')"
+    )
+    paths = json.dumps([str(path) for path in (site_packages(installed), bundled)])
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, paths], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "fail Keyring, WinVaultKeyring, Keyring\n", done.stderr
+
+
 def test_libraries_that_another_extension_took_away_come_from_the_wheels(
     installed: Path, bundled: Path, tmp_path: Path
 ) -> None:

@@ -18,10 +18,19 @@ from .argo_access import ClusterAccess
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _LONGEST_WAIT = 30
-_BUSY_RETRIES = urllib3.Retry(
-    total=4, connect=0, read=0, redirect=0, other=0, allowed_methods=None, status_forcelist=(), raise_on_status=False,
-    retry_after_max=_LONGEST_WAIT,
-)  # fmt: skip
+
+
+class _BusyRetry(urllib3.Retry):
+    """Waits as long as the server says, within reason; a limit of its own came with urllib3 2.6, and Blender 4.2 has 1.26."""
+
+    def get_retry_after(self, response: Any) -> float | None:
+        seconds = super().get_retry_after(response)
+        return None if seconds is None else min(seconds, _LONGEST_WAIT)
+
+
+_BUSY_RETRIES = _BusyRetry(
+    total=4, connect=0, read=0, redirect=0, other=0, allowed_methods=None, status_forcelist=(), raise_on_status=False
+)
 """A server that has too much to do says when to come again, having done nothing (429 or 503 with Retry-After); all else is not
 repeated here."""
 _LONGEST_WORDS = 300
