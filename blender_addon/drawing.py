@@ -30,13 +30,13 @@ def _width(context: bpy.types.Context) -> float:
     """Return the region's width in pixels at a scale of 1."""
     assert context.preferences is not None
     scale = context.preferences.system.ui_scale or 1.0  # none without a window
-    return (context.region.width if context.region is not None else 400) / scale
+    return (context.region.width if context.region is not None else 500) / scale
 
 
 def wrapped(text: str, letters: int) -> list[str]:
-    """Cut a text into lines of so many letters."""
-    width = max(_LEAST_LETTERS, letters)
-    return [line for part in text.splitlines() for line in textwrap.wrap(part, width)] or [""]
+    """Cut a text into lines of so many letters, not at the hyphens of paths and jobs."""
+    cut = textwrap.TextWrapper(max(_LEAST_LETTERS, letters), break_on_hyphens=False)
+    return [line for part in text.splitlines() for line in cut.wrap(part)] or [""]
 
 
 def duration(seconds: float) -> str:

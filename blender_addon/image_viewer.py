@@ -1,4 +1,8 @@
-"""Frames into the Image Editor: each job is one image sequence that grows, and can be scrubbed while the farm still works."""
+"""Frames into the Image Editor: each job is one image sequence that grows, and can be scrubbed while the farm still works.
+
+They are not Blender's Render Result: only a render engine can fill that, and only for a scene that names it as its own, which would
+change the artist's scene. A sequence of multilayer files offers the same choice of layers and passes.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,7 @@ class _Shown:
         newest: The frame that came last.
         path: Of the one that came last.
         pinned: The one that the artist asked to see.
+        is_large: They are too large to be shown as they come.
     """
 
     first: int
@@ -36,6 +41,7 @@ class _Shown:
     path: Path
     camera: str | None = None
     pinned: int | None = None
+    is_large: bool = False
 
 
 _SHOWN: dict[str, _Shown] = {}
@@ -50,7 +56,7 @@ def frame_landed(job: str, title: str, path: Path, frame: int, camera: str | Non
         shown = _SHOWN[job] = _Shown(frame, frame, frame, path, camera)
     if shown.camera != camera:
         return
-    shown.path = path
+    shown.path, shown.is_large = path, _is_large(path)
     shown.first, shown.last, shown.newest = min(shown.first, frame), max(shown.last, frame), frame
     _CHANGED[job] = title
 
@@ -63,18 +69,17 @@ def refresh(ask_for_preview: Callable[[str, Path], bool]) -> None:
     """
     for job, title in list(_CHANGED.items()):
         shown = _SHOWN[job]
-        if is_large(job) and not ask_for_preview(job, shown.path):
+        if shown.is_large and not ask_for_preview(job, shown.path):
             continue
         del _CHANGED[job]
-        if not is_large(job):
+        if not shown.is_large:
             _show_newest(job, shown, title)
 
 
 def _show_newest(job: str, shown: _Shown, title: str) -> None:
-    try:
-        image = _image(job, shown, title)
-    except RuntimeError:
-        return  # the frame was moved away meanwhile; the next one is shown
+    if not shown.path.is_file():
+        return  # it was moved away meanwhile; the next one is shown
+    image = _image(job, shown, title)
     image.reload()
     for space in _showing(image):
         _point(space, shown)
@@ -91,11 +96,14 @@ def _showing(image: bpy.types.Image) -> Iterator[bpy.types.SpaceImageEditor]:
 
 def is_large(job: str) -> bool:
     """Whether a job's frames are too large to be shown as they come: a preview is shown, and the frame itself when it is asked for."""
-    shown = _SHOWN.get(job)
+    return job in _SHOWN and _SHOWN[job].is_large
+
+
+def _is_large(path: Path) -> bool:
     try:
-        return shown is not None and shown.path.stat().st_size > _LARGE_BYTES
+        return path.stat().st_size > _LARGE_BYTES
     except OSError:
-        return False
+        return False  # it was moved away meanwhile
 
 
 def preview_made(job: str, title: str, path: Path) -> None:
@@ -109,26 +117,27 @@ def preview_made(job: str, title: str, path: Path) -> None:
     list(_showing(image))
 
 
-def show(job: str, title: str, context: bpy.types.Context, *, frame: int | None = None) -> bool:
+def show(job: str, title: str, context: bpy.types.Context, *, frame: int | None = None) -> str:
     """Show a job's frames in an Image Editor, a window of its own if there is none.
 
     Args:
         frame: This one, until another is asked for; None shows the newest, or that of the timeline.
 
     Returns:
-        Whether they are seen: no frame may be here, or no editor.
+        Why they are not seen; empty if they are.
     """
-    shown = _SHOWN.get(job)
-    if shown is None:
-        return False
+    shown, files = _SHOWN.get(job), frames_here(job)
+    if shown is None or not files:
+        return "The job's frames are not in their folder any more"
+    shown.path = files.get(shown.newest, next(iter(files.values())))
     image = _image(job, shown, title)
     space = _editor_for(image, context)
     if space is None:
-        return False
+        return "Open an Image Editor to see the frames"
     shown.pinned = frame
     space.image = image
     _point(space, shown)
-    return True
+    return ""
 
 
 def open_image(image: bpy.types.Image, context: bpy.types.Context) -> bool:
@@ -166,9 +175,9 @@ def _path_of(shown: _Shown, frame: int) -> Path:
     )
 
 
-def frames_known(job: str, title: str, path: Path, *, first: int, last: int, newest: int) -> bool:
-    """Take in the frames of a job that landed before this Blender started, and show them; False without an Image Editor."""
-    _SHOWN[job] = _Shown(first, last, newest, path)
+def frames_known(job: str, title: str, path: Path, *, first: int, last: int, newest: int) -> str:
+    """Take in the frames of a job that landed before this Blender started, and show them; returns why they are not seen."""
+    _SHOWN[job] = _Shown(first, last, newest, path, is_large=_is_large(path))
     return show(job, title, bpy.context)
 
 

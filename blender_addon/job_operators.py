@@ -31,6 +31,11 @@ def can_resume(job: Mapping[str, Any]) -> bool:
     return job["state"] == "paused" or (job["state"] == "failed" and bool(job.get("stalled")))
 
 
+def failed_frames(picture: Mapping[str, Any]) -> str:
+    """Return which frames of a job failed, as one types them."""
+    return ",".join(found["failed"] for found in picture.get("frame_states") or () if found.get("failed"))
+
+
 class _OnJob(bpy.types.Operator):
     """Something that is done with a job; `verb` is the worker's word for it.
 
@@ -71,6 +76,12 @@ class _OnJob(bpy.types.Operator):
         job = self.wanted(context)
         SESSION.control(self.verb, job["id"], job["farm"])
         return _DONE
+
+    def _told(self, why_not: str) -> Any:
+        """Report why something could not be done, if that is so."""
+        if why_not:
+            self.report({"WARNING"}, why_not)
+        return _NOT_DONE if why_not else _DONE
 
 
 class _AskedFirst(_OnJob):
@@ -136,7 +147,8 @@ class CLOUDFARM_OT_render_again(_OnJob):
     )
 
     def begin(self, context: bpy.types.Context, _event: bpy.types.Event) -> Any:
-        """Ask which frames."""
+        """Ask which frames: at first those that failed."""
+        self.frames = failed_frames(SESSION.pictures.get(self.job, {}))
         assert context.window_manager is not None
         return context.window_manager.invoke_props_dialog(self)
 
@@ -197,10 +209,7 @@ class CLOUDFARM_OT_view(_OnJob):
         if not image_viewer.has_frames(job["id"]):
             SESSION.ask_for_frames(job["id"], job["farm"])
             return _DONE
-        if not image_viewer.show(job["id"], job["title"], context):
-            self.report({"INFO"}, "Open an Image Editor to see the frames")
-            return _NOT_DONE
-        return _DONE
+        return self._told(image_viewer.show(job["id"], job["title"], context))
 
 
 class CLOUDFARM_OT_show_frame(_OnJob):
@@ -227,10 +236,7 @@ class CLOUDFARM_OT_show_frame(_OnJob):
             self.report({"INFO"}, rpt_("Frame {:d} is not here yet").format(self.frame))
             return _NOT_DONE
         state_of(context).follow_newest = False
-        if not image_viewer.show(job["id"], job["title"], context, frame=self.frame):
-            self.report({"INFO"}, "Open an Image Editor to see the frames")
-            return _NOT_DONE
-        return _DONE
+        return self._told(image_viewer.show(job["id"], job["title"], context, frame=self.frame))
 
 
 class CLOUDFARM_OT_add_strip(_OnJob):

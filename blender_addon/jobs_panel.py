@@ -25,7 +25,8 @@ _ICONS: dict[str, Any] = {
 }  # fmt: skip
 _MOST_MESSAGES = 4
 _LARGE = "Its frames are large: previews come in by themselves, View loads the frames."
-_UNITS_FOR_AGE, _UNITS_FOR_USER = 11.0, 16.0
+_UNITS_FOR_AGE, _UNITS_FOR_USER = 15.0, 20.0
+"""Widths of a panel, in Blender's units, from which on a job's line has room for them beside its title."""
 
 
 class CLOUDFARM_UL_jobs(bpy.types.UIList):
@@ -86,6 +87,9 @@ def _draw_job(
     column = layout.column(align=True)
     column.progress(factor=done / total if total else 0.0, text=progress_text(job, picture))
     frame_strip.draw(column, picture, context)
+    if units_across(context) < _UNITS_FOR_USER:
+        made = (job["owner"], age(job["created"], datetime.now(UTC)))
+        column.label(text=", ".join(part for part in made if part), icon="USER", translate=False)
     for text in frames_lines(job, picture):
         paragraph(column, text, context)
     _draw_messages(layout, messages_of(job, picture), context)

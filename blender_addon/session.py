@@ -224,10 +224,11 @@ class Session:
             self.problem = str(line["error"]["message"])
         elif line["result"]:
             found, known = line["result"], self.job(job)
-            image_viewer.frames_known(
+            why_not = image_viewer.frames_known(
                 job, known["title"] if known else job, Path(found["path"]),
                 first=found["first"], last=found["last"], newest=found["newest"],
             )  # fmt: skip
+            self.problem = why_not or self.problem
 
     def _take_logs(self, job: str, line: Mapping[str, Any]) -> None:
         if "error" in line:

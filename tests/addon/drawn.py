@@ -239,7 +239,32 @@ def looked_at(session: Any) -> dict[str, Any]:
     session.jobs = [{**JOB, "title": "Cube", "frames_failed": 0}]
     found = {"large": draw(session)}
     session.jobs = [{**JOB, "state": "failed", "stalled": True, "page": "https://argo.example.com/workflows"}]
-    return {**found, "stalled": draw(session)}
+    failed = part("job_operators").failed_frames
+    found |= {
+        "frames to render again": [
+            failed(PICTURE),
+            failed({}),
+            failed({"frame_states": [{"camera": "A", "done": "1"}]}),
+        ]
+    }
+    found |= {"stalled": draw(session)}
+    session.jobs, session.pictures = [JOB], {JOB["id"]: PICTURE}
+    session._mirror()
+    return {**found, "narrow": draw_narrow()}
+
+
+def draw_narrow() -> dict[str, Any]:
+    """Draw the jobs in a sidebar as narrow as Blender's own is at first."""
+    context = SimpleNamespace(
+        region=SimpleNamespace(width=230),
+        preferences=bpy.context.preferences,
+        window_manager=bpy.context.window_manager,
+    )
+    layout, row = StrictLayout(), StrictLayout()
+    bpy.types.CLOUDFARM_PT_image_jobs.draw(SimpleNamespace(layout=layout), context)
+    item = bpy.context.window_manager.cloud_farm.jobs[0]
+    bpy.types.CLOUDFARM_UL_jobs.draw_item(SimpleNamespace(), context, row, None, item, 0, None, "")
+    return {"texts": layout.texts, "row": row.texts}
 
 
 def described_operators() -> list[dict[str, str]]:

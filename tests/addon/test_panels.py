@@ -140,6 +140,12 @@ def test_a_row_of_the_list_says_whose_how_old_and_how_far(drawn: dict[str, Any])
     assert "10 min" not in drawn["paused"]["row shot-20261129-abc123"]
 
 
+def test_what_a_narrow_list_has_no_room_for_stands_below_it(drawn: dict[str, Any]) -> None:
+    assert drawn["narrow"]["row"] == ["shot", "1", "3/24"]
+    assert any(text.startswith("ada, ") for text in drawn["narrow"]["texts"])
+    assert not any(text.startswith("ada, ") for text in drawn["rendering"][JOBS]["texts"])
+
+
 def test_what_people_typed_is_never_translated(drawn: dict[str, Any]) -> None:
     """A job called Cube is no Würfel."""
     assert "Left" in drawn["large"][JOBS]["untranslated"]
@@ -148,6 +154,10 @@ def test_what_people_typed_is_never_translated(drawn: dict[str, Any]) -> None:
 
 def test_more_that_went_wrong_than_there_is_room_for_is_counted(drawn: dict[str, Any]) -> None:
     assert "And 2 more: see the logs" in texts(drawn, "large", JOBS)
+
+
+def test_frames_that_failed_are_those_that_are_offered_to_be_rendered_again(drawn: dict[str, Any]) -> None:
+    assert drawn["frames to render again"] == ["7", "", ""]
 
 
 def test_a_job_whose_runner_died_goes_on_and_one_with_a_page_shows_it(drawn: dict[str, Any]) -> None:

@@ -51,6 +51,12 @@ def test_the_worker_makes_the_preview(seen: dict[str, Any]) -> None:
     assert found == {"shown": ["real-20261130-abc123 (Cloud Farm preview)"], "size": [1280, 960], "problem": ""}
 
 
+def test_frames_that_were_moved_away_are_missed_in_words(seen: dict[str, Any]) -> None:
+    found = seen["moved_away"]
+    assert (found["one"], found["shown"]) == ("", True)
+    assert found["all"] == "The job's frames are not in their folder any more"
+
+
 def test_the_strip_holds_a_frame_that_lacks_its_next_and_keeps_its_place(seen: dict[str, Any]) -> None:
     found = seen["strips"]
     assert found["strip"] == [1, 1, [f"f_000{n}.png" for n in (1, 2, 2, 4, 5)]]

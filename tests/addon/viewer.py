@@ -120,6 +120,18 @@ def by_the_worker(viewer: Any, folder: Path) -> dict[str, Any]:
     return {"shown": names(spaces[:1]), "size": list(spaces[0].image.size), "problem": session.previews.problem}
 
 
+def moved_away(viewer: Any, folder: Path) -> dict[str, Any]:
+    """Ask for frames of which one, and then all are gone."""
+    here = SimpleNamespace(window=bpy.context.window, space_data=None)
+    for frame in (1, 2):
+        viewer.frame_landed("gone", "gone", picture(folder / f"g_{frame:04d}.png"), frame, None)
+    (folder / "g_0002.png").unlink()
+    found = {"one": viewer.show("gone", "gone", here), "shown": viewer._found("gone").filepath.endswith("g_0001.png")}
+    bpy.data.images.remove(viewer._found("gone"))
+    (folder / "g_0001.png").unlink()
+    return {**found, "all": viewer.show("gone", "gone", here)}
+
+
 def noise(count: int) -> list[float]:
     """Return numbers that no file format makes small."""
     dice = random.Random(5)
@@ -163,7 +175,7 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
     """Do all of it."""
     bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
     viewer = part("image_viewer")
-    acts = (landing, large_frames, by_the_worker, strips, many_frames)
+    acts = (landing, large_frames, by_the_worker, moved_away, strips, many_frames)
     return {act.__name__: act(viewer, folder) for act in acts}
 
 
