@@ -57,7 +57,31 @@ def read_images(text: str) -> dict[str, str] | None:
     return found or None
 
 
-class _FarmFields:
+class _Secrets:
+    """What a person types and nobody else may read."""
+
+    password: bpy.props.StringProperty(
+        name="Password",
+        description="Kept in a file that only you can read, never in Blender's. Empty leaves it as it is",
+        subtype="PASSWORD",
+        options=_PRIVATE,
+    )
+    token: bpy.props.StringProperty(
+        name="Token",
+        description="For the API server. Kept like the password. Empty leaves it as it is",
+        subtype="PASSWORD",
+        options=_PRIVATE,
+    )
+
+    def take_secrets(self) -> dict[str, str]:
+        """Return the secrets that were typed, and forget them here."""
+        found = {key: str(getattr(self, field)) for field, key in SECRETS.items() if getattr(self, field)}
+        for field in SECRETS:
+            setattr(self, field, "")
+        return found
+
+
+class _FarmFields(_Secrets):
     """The values of a farm as a dialog has them."""
 
     kind: bpy.props.EnumProperty(
@@ -69,12 +93,6 @@ class _FarmFields:
         options={"SKIP_SAVE"},
     )
     user: bpy.props.StringProperty(name="User", description="Who you are there", options={"SKIP_SAVE"})
-    password: bpy.props.StringProperty(
-        name="Password",
-        description="Kept in a file that only you can read, never in Blender's. Empty leaves it as it is",
-        subtype="PASSWORD",
-        options=_PRIVATE,
-    )
     ca_file: bpy.props.StringProperty(
         name="CA File",
         description="Certificates to trust in place of the system's",
@@ -105,12 +123,6 @@ class _FarmFields:
     namespace: bpy.props.StringProperty(name="Namespace", description="Where jobs run", options={"SKIP_SAVE"})
     server: bpy.props.StringProperty(
         name="API Server", description="The cluster's address, where there is no kubeconfig", options={"SKIP_SAVE"}
-    )
-    token: bpy.props.StringProperty(
-        name="Token",
-        description="For the API server. Kept like the password. Empty leaves it as it is",
-        subtype="PASSWORD",
-        options=_PRIVATE,
     )
     cluster_ca_file: bpy.props.StringProperty(
         name="Cluster CA", description="The API server's authority", subtype="FILE_PATH", options={"SKIP_SAVE"}
@@ -155,13 +167,6 @@ class _FarmFields:
         self.models = ", ".join(values.get("gpu.models") or ())
         self.images = images_text(values)
         self.parallelism = int(values.get("limits.parallelism") or 0)
-
-    def take_secrets(self) -> dict[str, str]:
-        """Return the secrets that were typed, and forget them here."""
-        found = {key: str(getattr(self, field)) for field, key in SECRETS.items() if getattr(self, field)}
-        for field in SECRETS:
-            setattr(self, field, "")
-        return found
 
     def draw_fields(self, layout: bpy.types.UILayout) -> None:
         """Draw them in groups; what few farms need, and is not set, only when it is asked for: small windows are low."""
@@ -315,15 +320,23 @@ class _WithFile:
         return {"RUNNING_MODAL"}
 
 
-class CLOUDFARM_OT_import_farm(_WithFile, bpy.types.Operator):
-    """Take in the profile of a farm that an admin gave you; passwords are yours to give"""
+class CLOUDFARM_OT_import_farm(_Secrets, _WithFile, bpy.types.Operator):
+    """Take in the profile of a farm that an admin gave you; passwords are yours to give, here or later"""
 
     bl_idname = "cloud_farm.import_farm"
     bl_label = "Import Farm"
     bl_options = {"INTERNAL"}
 
+    def draw(self, _context: Any) -> None:
+        """Draw beside the list of files what the artist gives besides."""
+        layout = self.layout
+        assert layout is not None
+        layout.use_property_split = True
+        layout.prop(self, "password")
+        layout.prop(self, "token")
+
     def execute(self, _context: Any) -> Any:
-        SESSION.farms.take_in(bpy.path.abspath(self.filepath), then=_choose)
+        SESSION.farms.take_in(bpy.path.abspath(self.filepath), self.take_secrets(), then=_choose)
         return _DONE
 
 

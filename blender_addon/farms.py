@@ -61,13 +61,14 @@ class Farms:
         """Take the user's own profile of a farm away."""
         self._change(farm, "remove_profile")
 
-    def take_in(self, path: str, *, then: Callable[[str], None]) -> None:
+    def take_in(self, path: str, secrets: Mapping[str, str], *, then: Callable[[str], None]) -> None:
         """Take over a profile that somebody made.
 
         Args:
+            secrets: What the artist gives; of these what the profile leaves to be given.
             then: Called with the farm's name once it is here.
         """
-        self._change("", "import_profile", then=then, path=path)
+        self._change("", "import_profile", then=then, path=path, secrets=dict(secrets))
 
     def hand_on(self, farm: str, path: str) -> None:
         """Write a farm's profile for others."""

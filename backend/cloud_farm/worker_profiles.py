@@ -37,13 +37,23 @@ def _profile(request: Request) -> Any:
 
 def _save_profile(request: Request) -> Any:
     """Change values of a farm's profile; `secrets` are kept apart from it, and it only learns where."""
-    from .profile_files import keep_secret, save_profile
+    from .profile_files import save_profile
 
     farm = request.text("farm")
     save_profile(farm, dict(request.data.get("values") or {}))  # a secret is only kept for what makes sense
-    for key, secret in dict(request.data.get("secrets") or {}).items():
-        save_profile(farm, {key: keep_secret(farm, key, str(secret))})
+    _keep_secrets(farm, _secrets(request))
     return _farms()
+
+
+def _secrets(request: Request) -> dict[str, str]:
+    return {str(key): str(secret) for key, secret in dict(request.data.get("secrets") or {}).items()}
+
+
+def _keep_secrets(farm: str, secrets: Mapping[str, str]) -> None:
+    from .profile_files import keep_secret, save_profile
+
+    for key, secret in secrets.items():
+        save_profile(farm, {key: keep_secret(farm, key, secret)})
 
 
 def _remove_profile(request: Request) -> Any:
@@ -53,9 +63,14 @@ def _remove_profile(request: Request) -> Any:
 
 
 def _import_profile(request: Request) -> Any:
-    from .profile_exchange import import_profile
+    """Take a profile in; of the `secrets` those are kept that it leaves to be given."""
+    from .profile import load_profile
+    from .profile_exchange import import_profile, still_to_give
 
-    return {"farm": import_profile(Path(request.text("path"))), **_farms()}
+    farm = import_profile(Path(request.text("path")))
+    wanted = still_to_give(load_profile(farm))
+    _keep_secrets(farm, {key: secret for key, secret in _secrets(request).items() if key in wanted})
+    return {"farm": farm, **_farms()}
 
 
 def _export_profile(request: Request) -> Any:

@@ -79,6 +79,15 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
     wait_for(session, lambda: "studio" not in session.farms.profiles, "the password is taken")
     shown(session, "studio")
     found["to give after Edit"] = session.farms.profiles["studio"]["to_give"]
+    ops.remove_farm()
+    wait_for(session, lambda: session.farms.names == ("local",), "it is removed once more")
+    for path in Path(os.environ["CLOUD_FARM_HOME"], "secrets").iterdir():
+        path.unlink()
+    ops.import_farm(filepath=str(folder / "handed on.yaml"), password=SECRET, token="no cluster asks for it")
+    wait_for(session, lambda: preferences.farm == "studio", "it is taken in with its password")
+    shown(session, "studio")
+    found["to give after Import with the password"] = session.farms.profiles["studio"]["to_give"]
+    found["kept"] = sorted(path.name for path in Path(os.environ["CLOUD_FARM_HOME"], "secrets").iterdir())
     ops.import_farm(filepath=str(folder / "nothing.yaml"))
     wait_for(session, lambda: session.farms.problem, "what is not there is told")
     found["problem"] = session.farms.problem

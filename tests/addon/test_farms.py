@@ -55,5 +55,10 @@ def test_who_takes_a_farm_in_has_its_authority_and_is_told_which_secret_is_missi
     assert seen["to give after Edit"] == {}
 
 
+def test_the_password_can_be_given_with_the_file(seen: dict[str, Any]) -> None:
+    assert seen["to give after Import with the password"] == {}
+    assert seen["kept"] == ["studio.filebrowser.password"], "and nothing that the profile does not ask for"
+
+
 def test_what_is_not_written_as_it_should_be_is_refused(seen: dict[str, Any]) -> None:
     assert "'nonsense' is not written as 4.5=registry/blender:4.5" in seen["nonsense"]
