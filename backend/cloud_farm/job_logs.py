@@ -12,6 +12,8 @@ from .layout import JobLayout
 from .stores import Store, StoreEntry
 
 _SHOWN = 10
+PROGRESS = '{"cloud_farm":'
+"""How the lines begin that our scripts print for programs (`inside_blender/volume.py`)."""
 
 
 class JobLogs:
@@ -71,12 +73,12 @@ class JobLogs:
 
 
 def save_log(lines: Iterable[str], path: Path, *, last: int) -> tuple[list[str], int]:
-    """Write a log into a file of this computer; returns its last lines, and how many it has."""
+    """Write a log, as people read it, into a file of this computer; returns its last lines, and how many it has."""
     tail: collections.deque[str] = collections.deque(maxlen=last)
     count, part = 0, path.with_name(f"{uuid.uuid4().hex}.part")
     try:
         with part.open("w", encoding="utf-8") as whole:
-            for line in lines:
+            for line in (line for line in lines if not line.startswith(PROGRESS)):
                 whole.write(f"{line}\n")
                 tail.append(line)
                 count += 1

@@ -9,12 +9,13 @@ from typing import Any
 
 from .errors import NotFoundError
 from .events import CancelToken
+from .job_logs import PROGRESS
 from .layout import JobLayout
 from .parallel import for_each
 from .stores import Store
 
 _TAIL = 16 * 1024
-_OUR_LINE = b'{"cloud_farm":'
+_OUR_LINE = PROGRESS.encode()
 
 
 @dataclass(frozen=True)

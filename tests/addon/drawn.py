@@ -237,7 +237,7 @@ def looked_at(session: Any) -> dict[str, Any]:
         "messages": [f"Frame {n}: no." for n in range(6)],
     }}  # fmt: skip
     session.jobs = [{**JOB, "title": "Cube", "frames_failed": 0}]
-    found = {"large": draw(session)}
+    found: dict[str, Any] = {"large": draw(session)}
     session.jobs = [{**JOB, "state": "failed", "stalled": True, "page": "https://argo.example.com/workflows"}]
     failed = part("job_operators").failed_frames
     found |= {

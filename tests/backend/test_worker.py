@@ -205,7 +205,8 @@ def test_a_long_log_comes_with_its_end_and_lies_whole_in_a_file(worker: Client, 
     store = FolderStore(user_folders().data / "farm")
     submit(store)
     lines = [f"line {number}" for number in range(5000)]
-    store.put("\n".join([*lines, ""]).encode(), LAYOUT.logs / "r1c00001.0000000a.log")
+    ours = '{"cloud_farm": "sample", "frame": 1}'
+    store.put("\n".join([ours, *lines, ""]).encode(), LAYOUT.logs / "r1c00001.0000000a.log")
     found = worker.ask(1, "logs", job=JOB_ID, folder=str(tmp_path))["result"]
     assert (found["count"], found["lines"]) == (5001, lines[-2000:])
     assert Path(found["path"]).read_text().splitlines() == ["== r1c00001.0000000a", *lines]
