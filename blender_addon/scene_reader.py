@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import json
+import os
 import shutil
 import uuid
 from array import array
@@ -13,13 +15,14 @@ from typing import Any
 
 import bpy
 
-from .cloud_farm.errors import InvalidJobError
+from .cloud_farm.errors import InvalidJobError, SnapshotError
 from .cloud_farm.frames import FrameRange
 from .cloud_farm.job import RenderJob
 from .cloud_farm.json_data import to_json
 from .cloud_farm.snapshots import HOLD, SNAPSHOT
 from .properties import chosen_layers, settings_of
 
+_LEAST_ROOM = 1 << 20
 _UNTITLED = "untitled"
 _SUFFIXES = {
     "OPEN_EXR": ".exr",
@@ -105,7 +108,7 @@ def take_snapshot(scene: bpy.types.Scene, *, farm: str, below: Path, hold: bool 
     Raises:
         InvalidJobError: The job can't be rendered as it is set; nothing was written.
         FrameRangeError: Likewise.
-        RuntimeError: Blender could not write it.
+        SnapshotError: It can't be written.
     """
     name = Path(bpy.data.filepath).stem or _UNTITLED
     return write_snapshot(
@@ -126,13 +129,13 @@ def write_snapshot(job: RenderJob, *, farm: str, below: Path, hold: bool = False
 
     Raises:
         InvalidJobError: An image can't be copied; nothing was written.
-        RuntimeError: Blender could not write it.
+        SnapshotError: The disk is full, or may not be written; nothing is left there.
     """
     painted = _painted()
     folder = below / uuid.uuid4().hex
     job = dataclasses.replace(job, scene_file=str(folder / Path(job.scene_file).name))
-    folder.mkdir(parents=True)
     try:
+        folder.mkdir(parents=True)
         bpy.ops.wm.save_as_mainfile(filepath=job.scene_file, copy=True, check_existing=False)
         snapshot = {
             "schema": 1,
@@ -143,13 +146,24 @@ def write_snapshot(job: RenderJob, *, farm: str, below: Path, hold: bool = False
         }
         if hold:
             (folder / HOLD).write_text("", encoding="ascii")
+        if shutil.disk_usage(folder).free < _LEAST_ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # Blender writes half a picture and says nothing
         part = folder / f"{SNAPSHOT}.part"
         part.write_text(json.dumps(snapshot), encoding="utf-8")
         part.rename(folder / SNAPSHOT)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)  # the disk is full, perhaps: half a snapshot is of no use
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)  # half a snapshot is of no use
+        if isinstance(error, RuntimeError | OSError):
+            raise _unwritable(below, error) from error
         raise
     return folder
+
+
+def _unwritable(below: Path, error: RuntimeError | OSError) -> SnapshotError:
+    reason = getattr(error, "strerror", None) or str(error).strip().removeprefix("Error: ").rstrip(".")
+    return SnapshotError(
+        f"The scene's copy can't be written to {below}: {reason}. Make room there, then send it again."
+    )
 
 
 def _painted() -> list[bpy.types.Image]:

@@ -23,6 +23,9 @@ from .worker_client import WorkerClient
 _PACKAGE = __package__ or ""
 _BUSY_SECONDS, _IDLE_SECONDS = 0.1, 1.0
 _REFRESH_SECONDS = 30.0
+_FOLLOW_AGAIN_SECONDS = 15.0
+_MAY_PASS = ("LandingError", "StoreUnreachableError", "EngineUnreachableError")
+"""Errors after which a job is followed again by itself: a disk that is full, a farm that is away."""
 _ACTIVE_STATES = ("queued", "rendering", "cancelling")
 _SHOWN_IN = {"PROPERTIES", "IMAGE_EDITOR", "PREFERENCES"}  # Blender keeps the status bar to itself, and draws it often
 
@@ -51,6 +54,7 @@ class Session:
         self._client: WorkerClient | None = None
         self._followed: dict[str, tuple[int, str]] = {}
         self._let_gone: set[str] = set()
+        self._broken_off: dict[str, tuple[float, str, str]] = {}
         self._changed = False
         self._is_watched = False
         self._watched_farm = "local"
@@ -142,6 +146,7 @@ class Session:
         if self._is_watched and is_due and not self._is_listing and may_reach(self._watched_farm):
             self.refresh(self._watched_farm)
         self._is_watched = False
+        self._follow_again()
         self.farms.tick()
         self._changed |= self.outbox.tick()
         if self._client is None:
@@ -155,6 +160,12 @@ class Session:
             self._mirror()
             redraw()
         return _BUSY_SECONDS if self._client.busy else _IDLE_SECONDS
+
+    def _follow_again(self) -> None:
+        """Go on with jobs whose frames could not be brought here a while ago."""
+        for job, (at, farm, _said) in self._broken_off.items():
+            if time.monotonic() >= at and job not in self._followed and may_reach(farm):
+                self.follow(job, farm)
 
     def _let_go(self) -> None:
         """Blender may not go online any more: jobs of farms over the network are left to themselves."""
@@ -179,12 +190,18 @@ class Session:
                 self.follow(job, farm)  # the next worker goes on with it
             elif error and error.get("kind") != "Cancelled":
                 self.problem = str(error["message"])
+                if error["kind"] in _MAY_PASS:
+                    self._broken_off[job] = time.monotonic() + _FOLLOW_AGAIN_SECONDS, farm, self.problem
+                else:
+                    self._broken_off.pop(job, None)
             if "result" in line:
+                self._mended(job)
                 self._take_picture(job, line["result"])
             return
         if event["event"] == "status":
             self._take_picture(job, event)
         elif event["event"] == "frame_done" and event["path"]:
+            self._mended(job)
             known = self.job(job)
             image_viewer.frame_landed(
                 job, known["title"] if known else job, Path(event["path"]), int(event["frame"]), event.get("camera")
@@ -193,6 +210,12 @@ class Session:
     def _show_preview(self, job: str, path: Path) -> None:
         known = self.job(job)
         image_viewer.preview_made(job, known["title"] if known else job, path)
+
+    def _mended(self, job: str) -> None:
+        """Frames of a job come here again: what kept them is no problem any more."""
+        _, _, said = self._broken_off.pop(job, (0.0, "", ""))
+        if said and self.problem == said:
+            self.problem = ""
 
     def _take_picture(self, job: str, picture: Mapping[str, Any]) -> None:
         self.pictures[job] = picture

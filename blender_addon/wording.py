@@ -42,7 +42,7 @@ _SENTENCES = (
     (r" Raise it with --cost-cap\.", " Who submitted it can raise it."),
     (r"hoose another folder with -o", "hoose another output path"),
     (r"(?P<what>volume\.mount_path in the farm's profile), or CLOUD_FARM_HOME", r"\g<what>"),
-    (r", or choose another folder: CLOUD_FARM_HOME| ?Choose another folder: CLOUD_FARM_HOME\.", ""),
+    (r", or choose another folder: CLOUD_FARM_HOME", ""),
     # the dialog's names
     (r"filebrowser\.user and filebrowser\.password", "User and Password"),
     (r"filebrowser\.ca_file", "CA File"),

@@ -6,6 +6,7 @@ CloudFarmError                        exit code 1
 │   ├── InvalidJobError                   a job that can't be rendered as it is written; .findings
 │   │   └── PackingError                  the scene file or what it links can't be packed
 │   ├── ProfileError                      a farm profile that can't be read or used
+│   ├── SnapshotError                     the scene's copy can't be written
 │   ├── SchemaError                       data of a newer schema, or edited into nonsense; .path
 │   ├── BlenderError                      a background Blender failed; .log_tail
 │   │   ├── NoBlenderError
@@ -74,6 +75,10 @@ class PackingError(InvalidJobError):
 
 class ProfileError(UsageError):
     """A farm profile is missing, unreadable or makes no sense."""
+
+
+class SnapshotError(UsageError):
+    """The copy of the open scene can't be written on this computer."""
 
 
 class SchemaError(UsageError):

@@ -13,7 +13,7 @@ import bpy
 import addon_utils  # isort: skip - Python finds it only once there is bpy
 
 MODULE = "bl_ext.user_default.cloud_farm"
-_PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 120.0
 
 
 def part(name: str) -> Any:
@@ -23,7 +23,7 @@ def part(name: str) -> Any:
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
     """Let the add-on's timer run, as a window would; another part of it may be in force each time."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         session = part("session").SESSION
         session.tick()

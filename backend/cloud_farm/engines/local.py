@@ -75,10 +75,17 @@ class LocalEngine:
 
     def check(self) -> tuple[Finding, ...]:
         """Look whether the volume's folder and our own can be written."""
-        moved = "Choose another folder: volume.mount_path in the farm's profile, or CLOUD_FARM_HOME."
+        moved = (
+            "Make room there, or choose another folder: volume.mount_path in the farm's profile, or CLOUD_FARM_HOME."
+        )
         folders = (
             (self._root, "volume_unwritable", "The local farm's folder", moved),
-            (self._base, "state_unwritable", "The folder for running jobs", "Choose another folder: CLOUD_FARM_HOME."),
+            (
+                self._base,
+                "state_unwritable",
+                "The folder for running jobs",
+                "Make room there, or choose another folder: CLOUD_FARM_HOME.",
+            ),
         )
         found = []
         for folder, code, name, fix in folders:
