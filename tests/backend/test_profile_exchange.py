@@ -96,7 +96,7 @@ def test_one_file_is_all_that_another_computer_needs(tmp_path: Path, authority: 
 
 
 @pytest.mark.parametrize(
-    ("user", "cluster"),
+    ("user", "api_server"),
     [
         ({"exec": {"command": "aws"}}, {}), ({"auth-provider": {"name": "oidc"}}, {}),
         ({"token": "x"}, {"insecure-skip-tls-verify": True}), ({"token": "x"}, {"proxy-url": "http://proxy"}),
@@ -105,16 +105,16 @@ def test_one_file_is_all_that_another_computer_needs(tmp_path: Path, authority: 
     ids=["program", "provider", "unchecked", "proxy", "other name", "no TLS"],
 )  # fmt: skip
 def test_a_way_that_no_profile_can_say_leaves_the_context_of_everybodys_own_kubeconfig(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, artist: Any, user: dict[str, Any], cluster: dict[str, Any]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, artist: Any, user: dict[str, Any], api_server: dict[str, Any]
 ) -> None:
-    way = kubeconfig(tmp_path / "config", cluster, user=user)
+    way = kubeconfig(tmp_path / "config", api_server, user=user)
     save_profile("studio", {"preset": "coreweave-tutorial", "filebrowser.url": DOOR, "kubernetes.kubeconfig": str(way)})
     exported = export_profile("studio", tmp_path / "handed.yaml")
     assert yaml.safe_load(exported.read_text())["kubernetes"] == {"context": "studio", "namespace": "render"}
     artist()
     import_profile(exported)
     assert still_to_give(load_profile("studio")) == {"kubernetes.kubeconfig": "a kubeconfig with the context 'studio'"}
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "own", cluster, user=user)))
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "own", api_server, user=user)))
     assert not still_to_give(load_profile("studio"))
 
 
