@@ -14,6 +14,7 @@ import pytest
 from ..rigs.go_build import cache_folder
 
 ROOT = Path(__file__).parents[2]
+_WHEELS = ("--wheels", str(cache_folder() / "wheels"))
 
 
 @pytest.mark.blender
@@ -22,7 +23,9 @@ ROOT = Path(__file__).parents[2]
     [
         ("bench_cli.py", ("--runs", "1"), 3),
         ("bench_plan.py", ("--sizes", "20", "40"), 8),
-        ("bench_enable.py", ("--runs", "1", "--wheels", str(cache_folder() / "wheels")), 9),
+        ("bench_enable.py", ("--runs", "1", *_WHEELS), 9),
+        ("bench_ticks.py", ("--mebibytes", "0", "--frames", "3", "--stores", "folder", *_WHEELS), 16),
+        ("bench_visible.py", ("--frames", "2", "--pause", "0.1", "--stores", "folder", *_WHEELS), 2),
         ("bench_render.py", ("--frames", "2", "--percentage", "5", "--samples", "1"), 2),
     ],
 )

@@ -88,6 +88,13 @@ class Window:
             raise RuntimeError(f"{words}: {done.stdout[-2000:]} {done.stderr[-2000:]}")
         return done.stdout
 
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a program inside, as a terminal does: in a process group of its own."""
+        return subprocess.Popen(
+            self._inside(*words), env=self._environment, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
     @contextlib.contextmanager
     def open(self, *words: str) -> Iterator[None]:
         """Open the window with a screen of its own; `words` are Blender's."""
