@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import sys
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 
 from .blender import SCRIPTS, BlenderInfo, Launcher
 from .images import FarmImage, choose_image
@@ -70,4 +70,9 @@ def pod_supervisor(image: FarmImage, supervisor_sha256: str) -> tuple[str, ...]:
 
 @cache
 def _loader() -> str:
-    return Path(SCRIPTS / "pod_loader.py").read_text(encoding="utf-8")
+    """Return the loader without what only people read: Argo writes a pod's command four times into each pod."""
+    tree = ast.parse((SCRIPTS / "pod_loader.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return ast.unparse(tree)
