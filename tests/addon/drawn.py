@@ -113,6 +113,15 @@ def draw_dialog(show_all: bool) -> dict[str, Any]:
     return {"properties": layout.properties}
 
 
+def draw_import() -> list[str]:
+    """Draw what stands beside the list of files when a farm is taken in."""
+    layout = StrictLayout()
+    kind = bpy.ops.cloud_farm.import_farm.get_rna_type()
+    dialog = SimpleNamespace(bl_rna=kind, layout=layout, password="", token="")
+    part("farm_operators").CLOUDFARM_OT_import_farm.draw(dialog, bpy.context)
+    return list(layout.properties)
+
+
 class Preferences:
     """The preferences with another layout."""
 
@@ -171,6 +180,7 @@ def main(zip_file: str) -> dict[str, Any]:
     session.farms.is_testing = True
     found["testing"] = draw(session)
     assert preferences.chosen_farm(bpy.context) == "studio"
+    found["import"] = draw_import()
     found |= {f"dialog {all_of_it}": draw_dialog(all_of_it) for all_of_it in (False, True)}
     return {**found, "operators": described_operators(), "properties": described_properties(scene)}
 
