@@ -26,6 +26,8 @@ _REFRESH_SECONDS = 30.0
 _FOLLOW_AGAIN_SECONDS = 15.0
 _MAY_PASS = ("LandingError", "StoreUnreachableError", "EngineUnreachableError")
 """Errors after which a job is followed again by itself: a disk that is full, a farm that is away."""
+_FINISHED_STATES = ("done", "failed", "cancelled", "paused")
+_MOST_FETCHED = 4  # jobs at a time that ended while Blender was closed
 _ACTIVE_STATES = ("queued", "rendering", "cancelling")
 _SHOWN_IN = {"PROPERTIES", "IMAGE_EDITOR", "PREFERENCES"}  # Blender keeps the status bar to itself, and draws it often
 
@@ -54,6 +56,7 @@ class Session:
         self._client: WorkerClient | None = None
         self._followed: dict[str, tuple[int, str]] = {}
         self._let_gone: set[str] = set()
+        self._fetched: set[tuple[str, int]] = set()
         self._broken_off: dict[str, tuple[float, str, str]] = {}
         self._changed = False
         self._is_watched = False
@@ -235,6 +238,14 @@ class Session:
         for job in self.jobs:
             if job["state"] in _ACTIVE_STATES and job["is_ours"]:
                 self.follow(job["id"], farm)
+        for job in [job for job in self.jobs if self._has_frames_elsewhere(job)][:_MOST_FETCHED]:
+            self._fetched.add((job["id"], job["frames_done"]))
+            self.follow(job["id"], farm)
+
+    def _has_frames_elsewhere(self, job: Mapping[str, Any]) -> bool:
+        """Whether a job ended while nobody here followed it; each is asked for once."""
+        is_over = job["state"] in _FINISHED_STATES and job["is_ours"] and job["frames_done"] > job["landed"]
+        return is_over and (job["id"], job["frames_done"]) not in self._fetched
 
     def _take_control(self, job: str, farm: str, line: Mapping[str, Any]) -> None:
         if "error" in line:

@@ -18,7 +18,7 @@ from .frames import FrameRange
 from .job import Finding, JobDocument, RenderJob, parse_job
 from .job_list import Summaries, is_stray, list_jobs, over_before
 from .job_logs import JobLogs
-from .job_notes import forget_note, read_note
+from .job_notes import forget_note, note_landed, read_note
 from .job_search import find_job, made_at, unknown_job
 from .landed import Landing
 from .landing import check_landing, default_fetch_folder
@@ -213,6 +213,8 @@ class Farm:
             if on_status is not None:
                 on_status(status)
             if status.is_final and not (land and reader.is_landing):
+                if land and target is None:
+                    note_landed(job_id, status.frames_done)
                 return status
             cancel.wait(self.store.poll_seconds if poll_seconds is None else poll_seconds)
             cancel.raise_if_cancelled()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .platform import user_folders
+from .platform import replace, user_folders
 from .profile import FarmProfile
 
 _KEPT_FLAGS = ("blender", "limits.workers")
@@ -21,10 +23,12 @@ class JobNote:
 
     Attributes:
         flags: Dotted profile key to value.
+        landed: How many frames were finished when all that were had been brought here, and nothing more rendered.
     """
 
     landing: Path | None = None
     flags: Mapping[str, Any] = field(default_factory=dict)
+    landed: int = 0
 
     def apply(self, profile: FarmProfile) -> FarmProfile:
         """Return the profile with the remembered flags, unless it was opened with others."""
@@ -35,12 +39,18 @@ class JobNote:
 
 def write_note(job_id: str, profile: FarmProfile, landing: Path) -> None:
     """Remember a job that was sent from here."""
-    path = _path(job_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
     note = {
         "schema": 1, "job": job_id, "farm": profile.name, "landing": str(landing), "flags": _flags_of(profile),
     }  # fmt: skip
-    path.write_text(json.dumps(note), encoding="utf-8")
+    _write(job_id, note)
+
+
+def note_landed(job_id: str, frames: int) -> None:
+    """Remember that a job's frames are here; of a job that was not sent from here there is no note."""
+    with contextlib.suppress(OSError, ValueError, TypeError):  # then they are looked for once more
+        data = json.loads(_path(job_id).read_text(encoding="utf-8"))
+        if data.get("landed") != frames:
+            _write(job_id, {**data, "landed": frames})
 
 
 def read_note(job_id: str) -> JobNote:
@@ -51,15 +61,30 @@ def read_note(job_id: str) -> JobNote:
         return JobNote()
     if not isinstance(data, dict):
         return JobNote()
-    landing, flags = data.get("landing"), data.get("flags")
+    landing, flags, landed = data.get("landing"), data.get("flags"), data.get("landed")
     return JobNote(
-        Path(landing) if isinstance(landing, str) and landing else None, flags if isinstance(flags, dict) else {}
+        Path(landing) if isinstance(landing, str) and landing else None,
+        flags if isinstance(flags, dict) else {},
+        landed if isinstance(landed, int) else 0,
     )
 
 
 def forget_note(job_id: str) -> None:
     """Remember the job no more."""
     _path(job_id).unlink(missing_ok=True)
+
+
+def _write(job_id: str, note: Mapping[str, Any]) -> None:
+    """Replace a note at once: others read it meanwhile."""
+    path = _path(job_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        part.write_text(json.dumps(note), encoding="utf-8")
+        replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _path(job_id: str) -> Path:

@@ -218,13 +218,21 @@ def _check(request: Request) -> Any:
 
 
 def _jobs(request: Request) -> Any:
-    """List a farm's jobs; `is_ours` are those that this computer submitted: their frames land by themselves."""
+    """List a farm's jobs; `is_ours` are those that this computer submitted: their frames land by themselves.
+
+    `landed` of them are here, as far as is known.
+    """
     from .profile import load_profile
 
     with _LISTINGS.farm(load_profile(request.farm_name)) as farm:
         return {
             "jobs": [
-                {**to_json(job), "is_ours": read_note(job.id).landing is not None, "page": farm.engine.page(job.id)}
+                {
+                    **to_json(job),
+                    "is_ours": (note := read_note(job.id)).landing is not None,
+                    "landed": note.landed,
+                    "page": farm.engine.page(job.id),
+                }
                 for job in farm.jobs()
             ]
         }

@@ -9,6 +9,7 @@ import importlib
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,27 @@ def frame_is_rendered_here(folder: Path) -> Any:
     return frames(folder, "busy")
 
 
+def job_ends_while_nobody_looks(folder: Path) -> Any:
+    """Disable the add-on until a job is over: its frames land when it is enabled again."""
+    make_scene(folder, "unseen", seconds=1)
+    job = send()
+    addon_utils.disable(MODULE, default_set=True)
+    records = Path(os.environ["CLOUD_FARM_HOME"]) / "farm" / "cloud-farm" / "jobs" / job / "records"
+    deadline = time.monotonic() + desk.PATIENCE_SECONDS
+    while len(list(records.rglob("*.json"))) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    before = frames(folder, "unseen")
+    addon_utils.enable(MODULE, default_set=True)
+    part("session").SESSION.watch("local")
+    wait_for(lambda: len(frames(folder, "unseen")) == 3, "its frames land")
+    wait_for(lambda: not part("session").SESSION._followed, "it is noted")
+    moved = [path.rename(folder / path.name) for path in (folder / "unseen").iterdir()]
+    part("session").SESSION.refresh("local")
+    wait_for(lambda: not part("session").SESSION.client.busy, "the list is fresh")
+    return [len(before) < 3, len(moved), frames(folder, "unseen")]
+
+
 def saved_by_a_newer_add_on(folder: Path) -> Any:
     """Open what a newer add-on wrote: values and choices that this one does not have."""
     scene = make_scene(folder, "newer")
@@ -256,7 +278,7 @@ def farm_asks_for_online_access(_folder: Path) -> Any:
 
 ACCIDENTS = (
     worker_is_killed, worker_is_killed_while_it_sends, worker_is_killed_each_time, check_is_stopped, another_file_is_opened, scene_is_deleted, file_is_moved, add_on_is_disabled,
-    saved_by_a_newer_add_on, output_path_is_invalid, farm_asks_for_online_access, scene_is_linked, scene_has_a_namesake, edit_is_undone, frame_is_rendered_here, factory_settings_are_read, add_on_is_updated,
+    saved_by_a_newer_add_on, output_path_is_invalid, farm_asks_for_online_access, scene_is_linked, scene_has_a_namesake, edit_is_undone, frame_is_rendered_here, factory_settings_are_read, add_on_is_updated, job_ends_while_nobody_looks,
 )  # fmt: skip
 
 

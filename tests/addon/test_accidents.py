@@ -82,3 +82,9 @@ def test_what_was_undone_is_not_sent_and_undo_does_no_harm(seen: dict[str, Any])
 def test_a_linked_scene_that_can_not_be_told_from_another_is_refused(seen: dict[str, Any]) -> None:
     assert "Scene 'Shot' is linked from another file" in seen["scene_has_a_namesake"]
     assert "Rename" in seen["scene_has_a_namesake"]
+
+
+def test_frames_of_a_job_that_ended_meanwhile_land_once(seen: dict[str, Any]) -> None:
+    """Where the artist moves them to afterwards is her business."""
+    were_missing, landed, landed_again = seen["job_ends_while_nobody_looks"]
+    assert (were_missing, landed, landed_again) == (True, 3, [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cloud_farm.job_notes import forget_note, read_note, write_note
+from cloud_farm.job_notes import forget_note, note_landed, read_note, write_note
 from cloud_farm.platform import user_folders
 from cloud_farm.profile import load_profile
 
@@ -43,3 +43,13 @@ def test_a_forgotten_job_has_none() -> None:
     forget_note(JOB)
     forget_note(JOB)
     assert read_note(JOB).landing is None
+
+
+def test_what_landed_is_remembered_of_jobs_that_were_sent_from_here() -> None:
+    note_landed(JOB, 3)
+    assert read_note(JOB).landed == 0
+    write_note(JOB, load_profile("local", flags=FLAGS), Path("/frames"))
+    note_landed(JOB, 3)
+    note = read_note(JOB)
+    assert (note.landed, note.landing, note.flags["blender"]) == (3, Path("/frames"), "/opt/blender")
+    assert [path.name for path in (user_folders().state / "jobs").iterdir()] == [f"{JOB}.json"]
