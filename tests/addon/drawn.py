@@ -113,13 +113,13 @@ def draw_dialog(show_all: bool) -> dict[str, Any]:
     return {"properties": layout.properties}
 
 
-def draw_import() -> list[str]:
+def draw_import() -> dict[str, Any]:
     """Draw what stands beside the list of files when a farm is taken in."""
     layout = StrictLayout()
     kind = bpy.ops.cloud_farm.import_farm.get_rna_type()
     dialog = SimpleNamespace(bl_rna=kind, layout=layout, password="", token="")
     part("farm_operators").CLOUDFARM_OT_import_farm.draw(dialog, bpy.context)
-    return list(layout.properties)
+    return {"properties": layout.properties}
 
 
 class Preferences:

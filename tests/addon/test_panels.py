@@ -176,7 +176,7 @@ def test_preferences_show_a_farm_its_lights_and_where_secrets_are(drawn: dict[st
 
 
 def test_who_takes_a_farm_in_can_give_its_secrets_there(drawn: dict[str, Any]) -> None:
-    assert drawn["import"] == ["password", "token"]
+    assert drawn["import"]["properties"] == ["password", "token"]
 
 
 def test_the_dialog_of_a_farm_begins_with_what_most_farms_need(drawn: dict[str, Any]) -> None:
