@@ -20,6 +20,7 @@ _SENTENCES = (
     (r"(?P<what>Free some(?: space)?): cloud-farm (?:store gc, cloud-farm )?delete --older-than \d+d", r"\g<what>: delete old jobs"),
     (r"Make the movie afterwards: cloud-farm fetch \S+ --encode", "Make the movie of them afterwards, in the video sequencer"),
     (r"(?P<what>To render (?:some|chosen frames) again)(?:: cloud-farm retry .*--force|, add --force\.)", r"\g<what>: Render Frames Again"),
+    (r"what 'cloud-farm template' prints for this farm", "this farm's WorkflowTemplate"),
     (r" with: kubectl get nodes --show-labels", ", or ask who runs the cluster"),
     (r" \(Ctrl-C where it was started\)", ", where it was started"),
     # which Blender: it is this one

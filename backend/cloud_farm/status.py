@@ -246,10 +246,14 @@ class StatusReader:
         here = (doc.host, doc.owner) == (socket.gethostname(), history.user_name())
         age = self._store.server_time() - datetime.fromisoformat(doc.created).timestamp()
         if not here and age < _LONG_UPLOAD:
-            return "uploading", f"It is being sent from {doc.host}.", False
+            return (
+                "uploading",
+                f"Waiting for {doc.host}, which sends it; a Blender that was closed there goes on when it is started.",
+                False,
+            )
         return (
             "uploading",
-            "Its submission was interrupted. Submit the scene again: what was sent is not sent twice."
+            f"Its submission{'' if here else f' from {doc.host}'} was interrupted. Submit the scene again: what was sent is not sent twice."
             f" Remove this job with: cloud-farm delete {doc.id} --yes",
             True,
         )

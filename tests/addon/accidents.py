@@ -6,6 +6,7 @@ python -I accidents.py ZIP FOLDER NEXT_ZIP [ACCIDENT…] ; prints one JSON objec
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import signal
 import sys
@@ -238,6 +239,22 @@ def job_ends_while_nobody_looks(folder: Path) -> Any:
     return [len(before) < 3, len(moved), frames(folder, "unseen")]
 
 
+def another_computer_sends(folder: Path) -> Any:
+    """Find a job on the volume that another computer began to send."""
+    make_scene(folder, "sent")
+    job = send()
+    jobs = Path(os.environ["CLOUD_FARM_HOME"]) / "farm" / "cloud-farm" / "jobs"
+    other = jobs / "theirs-20261130-abc123"
+    other.mkdir()
+    text = (jobs / job / "job.json").read_text().replace(job, other.name)
+    (other / "job.json").write_text(json.dumps({**json.loads(text), "host": "far-away"}))
+    session = part("session").SESSION
+    session.refresh("local")
+    wait_for(lambda: state_of(other.name), "it is listed")
+    known = session.job(other.name)
+    return [known["state"], part("jobs_panel").messages_of(known, {})]
+
+
 def saved_by_a_newer_add_on(folder: Path) -> Any:
     """Open what a newer add-on wrote: values and choices that this one does not have."""
     scene = make_scene(folder, "newer")
@@ -278,7 +295,7 @@ def farm_asks_for_online_access(_folder: Path) -> Any:
 
 ACCIDENTS = (
     worker_is_killed, worker_is_killed_while_it_sends, worker_is_killed_each_time, check_is_stopped, another_file_is_opened, scene_is_deleted, file_is_moved, add_on_is_disabled,
-    saved_by_a_newer_add_on, output_path_is_invalid, farm_asks_for_online_access, scene_is_linked, scene_has_a_namesake, edit_is_undone, frame_is_rendered_here, factory_settings_are_read, add_on_is_updated, job_ends_while_nobody_looks,
+    saved_by_a_newer_add_on, output_path_is_invalid, farm_asks_for_online_access, scene_is_linked, scene_has_a_namesake, edit_is_undone, frame_is_rendered_here, factory_settings_are_read, add_on_is_updated, job_ends_while_nobody_looks, another_computer_sends,
 )  # fmt: skip
 
 

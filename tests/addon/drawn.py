@@ -136,7 +136,7 @@ def main(zip_file: str) -> dict[str, Any]:
     session, outbox, preferences = part("session").SESSION, part("outbox"), part("preferences")
     bpy.ops.wm.read_homefile(use_empty=True)
     scene = bpy.context.scene
-    found = {"empty": draw(session)}
+    found: dict[str, Any] = {"empty": draw(session)}
     scene.camera = bpy.data.objects.new("Cam", bpy.data.cameras.new("Cam"))
     scene.collection.objects.link(scene.camera)
     found["at first"] = draw(session)

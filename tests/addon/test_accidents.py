@@ -88,3 +88,9 @@ def test_frames_of_a_job_that_ended_meanwhile_land_once(seen: dict[str, Any]) ->
     """Where the artist moves them to afterwards is her business."""
     were_missing, landed, landed_again = seen["job_ends_while_nobody_looks"]
     assert (were_missing, landed, landed_again) == (True, 3, [])
+
+
+def test_a_job_of_another_computer_says_whom_it_waits_for(seen: dict[str, Any]) -> None:
+    state, (message,) = seen["another_computer_sends"]
+    assert state == "uploading"
+    assert message.startswith("Waiting for far-away, which sends it")
