@@ -64,6 +64,14 @@ def test_the_strip_holds_a_frame_that_lacks_its_next_and_keeps_its_place(seen: d
     assert found["long"] == [[2000, 1], [2000, 2001], [501, 4001]]
 
 
+def test_a_log_is_shown_from_its_end_and_says_where_it_is_whole(seen: dict[str, Any]) -> None:
+    found = seen["logs"]
+    name, top = found["first"]
+    assert name == "a.log" and 50 < top < 100
+    assert (found["lines"], found["texts"]) == (2001, 1)
+    assert found["head"] == "== The last 2,000 of 12,345 lines. All of them: /logs/a.log"
+
+
 def test_ten_thousand_frames_are_one_image_and_little_memory(seen: dict[str, Any]) -> None:
     assert seen["many_frames"]["images"] == 0
     assert seen["many_frames"]["megabytes"] < 100

@@ -158,6 +158,18 @@ def strip_of(sequencer: Any, scene: Any) -> list[Any]:
     return [strip.channel, sequencer.start_of(strip), [element.filename for element in strip.elements]]
 
 
+def logs(_viewer: Any, _folder: Path) -> dict[str, Any]:
+    """Show a log in an editor of texts, and a longer one in its place."""
+    editor = bpy.context.window.screen.areas[0]
+    editor.ui_type = "TEXT_EDITOR"
+    viewer = part("text_viewer")
+    viewer.show("a.log", [f"line {n}" for n in range(100)])
+    found: dict[str, Any] = {"first": [editor.spaces.active.text.name, editor.spaces.active.top]}
+    viewer.show("a.log", viewer.log_lines([f"line {n}" for n in range(2000)], count=12345, path="/logs/a.log"))
+    text = editor.spaces.active.text
+    return {**found, "lines": len(text.lines), "head": text.lines[0].body, "texts": len(bpy.data.texts)}
+
+
 def many_frames(viewer: Any, folder: Path) -> dict[str, Any]:
     """Let ten thousand frames land one by one; every hundredth is looked at."""
     path = folder / "f_0001.png"
@@ -175,7 +187,7 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
     """Do all of it."""
     bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
     viewer = part("image_viewer")
-    acts = (landing, large_frames, by_the_worker, moved_away, strips, many_frames)
+    acts = (landing, large_frames, by_the_worker, moved_away, strips, logs, many_frames)
     return {act.__name__: act(viewer, folder) for act in acts}
 
 
