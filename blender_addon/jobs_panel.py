@@ -43,9 +43,11 @@ class CLOUDFARM_UL_jobs(bpy.types.UIList):
             _right(row, item.owner, 4.0)
         if units >= _UNITS_FOR_AGE:
             _right(row, age(item.created, datetime.now(UTC)), 2.6)
-        if item.failed:
-            wide = units >= _UNITS_FOR_AGE
-            _right(row, str(item.failed), 2.4 if wide else 1.2, icon="ERROR" if wide else "NONE", alert=True)
+        failed = str(item.failed) if item.failed else ""
+        if units >= _UNITS_FOR_AGE:
+            _right(row, failed, 2.4, icon="ERROR" if failed else "NONE", alert=True)
+        elif failed:
+            _right(row, failed, 1.2, alert=True)
         _right(row, f"{item.done}/{item.total}" if item.total else "", 3.4)
         if units >= _UNITS_FOR_AGE:
             _right(row, duration(item.seconds_left) if item.seconds_left >= 0 else "", 3.0)

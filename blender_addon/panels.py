@@ -223,7 +223,7 @@ def _draw_override(column: bpy.types.UILayout, settings: Any, use: str, value: s
 def _draw_layers(column: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
     """Draw the scene's view layers, each with a tick."""
     settings = settings_of(scene)
-    column.prop(settings, "use_view_layers", text="View Layers")
+    column.row(heading="View Layers").prop(settings, "use_view_layers", text="")
     if settings.use_view_layers:
         layers = column.column(align=True)
         for layer in scene.view_layers:

@@ -33,7 +33,14 @@ def main() -> None:
 
 
 def lay_out() -> None:
-    """Make the largest area an Image Editor with our page, and show the output settings with everything else closed."""
+    """Make the largest area an Image Editor with our page, and show the output settings, our overrides unfolded."""
+    overrides = bpy.types.CLOUDFARM_PT_output_overrides
+    bpy.utils.unregister_class(overrides)
+    overrides.bl_options = set()
+    bpy.utils.register_class(overrides)
+    scene = bpy.context.scene
+    scene.view_layers.new("Smoke").cloud_farm.use = False
+    scene.cloud_farm.use_view_layers = scene.cloud_farm.use_samples = True
     window = bpy.context.window_manager.windows[0]
     areas = sorted(window.screen.areas, key=lambda area: area.width * area.height)
     areas[-1].type = "IMAGE_EDITOR"
@@ -69,9 +76,12 @@ def show(asked: dict[str, Any]) -> None:
     session.outbox.sending = None if sending is None else outbox.Sending("studio", "shot", Path("/nowhere"), **sending)
     bpy.context.preferences.addons[MODULE].preferences.farm = asked.get("farm", "local")
     session._mirror()
-    area = next(
-        (area for area in bpy.context.window_manager.windows[0].screen.areas if area.type == "IMAGE_EDITOR"), None
-    )
+    area = max(bpy.context.window_manager.windows[0].screen.areas, key=lambda area: area.width * area.height)
+    wanted = "PROPERTIES" if asked.get("output") else "IMAGE_EDITOR"
+    if area.type != wanted:
+        area.type = wanted
+    elif wanted == "PROPERTIES":
+        area.spaces.active.context = "OUTPUT"  # it has pages once it was drawn
     if asked.get("dialog") and asked["dialog"] not in _OPENED:
         _OPENED.append(asked["dialog"])
         with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=area):

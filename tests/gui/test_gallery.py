@@ -73,6 +73,9 @@ _LIGHTS = [
 ]  # fmt: skip
 _FARM = {"farm": "studio", "profiles": {"studio": _PROFILE}, "lights": {"studio": _LIGHTS}}
 STATES: Mapping[str, Mapping[str, Any]] = {
+    "output": {
+        "output": True, "jobs": [_JOB, *_OTHERS], "pictures": {_JOB["id"]: {**_PICTURE, "strip": strip(250, 133, 8, (37, 38))}}, **_FARM,
+    },
     "job-of-250": {
         "jobs": [_JOB, *_OTHERS], "pictures": {_JOB["id"]: {**_PICTURE, "strip": strip(250, 133, 8, (37, 38))}}, **_FARM,
     },
