@@ -227,7 +227,8 @@ class Cluster:
 
     def has_argo(self) -> bool:
         """Tell whether the cluster knows what a Workflow is."""
-        return self._call("GET", _ARGO, without=(404,)) is not None
+        found = self._call("GET", _ARGO, without=(404,)) or {}
+        return any(item["name"] == "workflows" for item in found.get("resources") or ())
 
     def exists(self, resource: str, name: str, *, group: str = "") -> bool:
         """Tell whether an object is there: of Kubernetes itself, or one of Argo's."""
