@@ -6,11 +6,12 @@ import dataclasses
 import re
 import ssl
 import urllib.request
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from cloud_farm.engines.argo import ArgoEngine
-from cloud_farm.engines.argo_manifest import workflow_template
 from cloud_farm.job import RenderJob
 
 from ..backend.argo_farm import planned
@@ -18,7 +19,7 @@ from ..contracts.argo_farm import ArgoFarm
 from ..contracts.contract_job import wait_for
 from .argo import METRICS_PORT, ArgoFlavour, ControllerSettings
 from .farm import Cluster
-from .farmer import Farmer, ended
+from .farmer import Farmer, ended, wait_for_words
 from .kwok import FakeNodes
 from .scale import new_id, scale_profile
 
@@ -35,6 +36,13 @@ def test_the_oldest_argo_renders_a_job_that_is_paused_and_resumed(restored_argo:
     job.go_on()
     status = ended(job, 6)
     assert {task.phase for task in status.tasks} == {"done"}
+    assert status.message == ""
+    too_new = farmer.job("1-2", chunk_size=2, seconds=2.0, profile={"argo_version": "3.7.14"})
+    [found] = too_new.engine.check()
+    assert (found.code, found.severity) == ("argo_version_differs", "warning")
+    assert found.fix == "Set argo_version: 3.6.12 in the farm's profile."
+    wait_for_words(too_new.submit(), "dropped retryStrategy.backoff.cap", "it is older than argo_version 3.7.14")
+    ended(too_new, 2)
     farmer.clear()
 
 
@@ -81,26 +89,51 @@ def test_a_status_that_argo_keeps_in_its_database_is_said_to_be_there(farmer: Fa
     job.check_files()  # and frames come by the volume all the same
 
 
-def test_where_artists_may_submit_a_template_only_a_job_is_rendered_cancelled_and_filled_up(
-    farmer: Farmer, restored_argo: Cluster, request: pytest.FixtureRequest
+@pytest.fixture
+def strict(restored_argo: Cluster) -> Iterator[Cluster]:
+    """A controller that takes only what refers to a template."""
+    api = restored_argo.api
+    config = {"metadata": {"name": "workflow-controller-configmap"}, "kind": "ConfigMap", "apiVersion": "v1"}
+    try:
+        api.put({**config, "data": {"workflowRestrictions": "templateReferencing: Strict\n"}})
+        restored_argo.restart("workflow-controller")
+        yield restored_argo
+    finally:
+        api.put(config)
+        restored_argo.restart("workflow-controller")
+
+
+def test_where_artists_may_submit_a_template_only_a_job_is_rendered_paused_cancelled_and_filled_up(
+    farmer: Farmer, strict: Cluster, request: pytest.FixtureRequest
 ) -> None:
+    refused = farmer.job("1-2").submit()
+    assert "set kubernetes.workflow_template in the farm's profile" in refused.wait_for_message("WorkflowTemplate")
     values = {"kubernetes.workflow_template": "cloud-farm"}
-    template = workflow_template(farmer.farm.profile.with_values(values, origin="test"), "4.5")
-    restored_argo.api.put(template)
-    request.addfinalizer(lambda: restored_argo.api.delete("WorkflowTemplate", template["metadata"]["name"]))
-    job = farmer.job("1-6", chunk_size=2, seconds=1.5, profile=values).submit()
-    [workflow] = restored_argo.api.find("Workflow", labels=f"cloud-farm/job={job.id}")
+    job = farmer.job("1-12", chunk_size=2, seconds=1.5, profile=values)
+    assert {item.code for item in job.engine.check()} == {"workflow_template_missing"}
+    for template in job.engine.installed():
+        strict.api.put(dict(template))
+        request.addfinalizer(partial(strict.api.delete, "WorkflowTemplate", template["metadata"]["name"]))
+    assert job.engine.check() == ()
+    job.submit()
+    [workflow] = strict.api.find("Workflow", labels=f"cloud-farm/job={job.id}")
     assert "templates" not in workflow["spec"]
     job.wait_for_frames(1)
+    job.stop()
+    wait_for(lambda: farmer.farm.processes(job.id) == [], 60, what="the pause")
+    paused = len(job.records())
+    assert 0 < paused < 12
+    job.go_on()
+    job.wait_for_frames(paused + 1)
     job.store.put(b"cancelled\n", job.layout.stop)
     job.engine.cancel(job.id)
     assert not job.status().running
     before = {frame: record.attempt for frame, record in job.records().items()}
-    assert 0 < len(before) < 6
+    assert paused < len(before) < 12
     job.store.trash(job.layout.stop, job_id=job.id)
     lacking = {c.id for c in job.plan.chunks if any(frame not in before for frame in c.frames)}
     job.engine.submit(dataclasses.replace(job.plan, wanted=frozenset(lacking)))
-    ended(job, 6)
+    ended(job, 12)
     assert {frame: record.attempt for frame, record in job.records().items() if frame in before} == before
 
 

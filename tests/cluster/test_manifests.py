@@ -144,6 +144,7 @@ def profile(cluster: Cluster) -> FarmProfile:
         cluster,
         gpu__device="cpu",
         images={"4.3": image},
+        kubernetes={"read_only_root": True},
         volume__mount_path="/mnt/farm",
         volume__store_prefix="team",
         filebrowser={
@@ -152,11 +153,19 @@ def profile(cluster: Cluster) -> FarmProfile:
     )  # fmt: skip
 
 
+_HOSTILE = "{{workflow.name}} $(id) `id` '\" {{=sprig.env('HOME')}} \u202egnp"
+"""What Argo, Kubernetes or a shell would fill in, if it came to them."""
+_SHOWN = _HOSTILE.replace('"', "_").replace("\u202e", "_")
+"""The same in the name of a file that every system takes and that shows itself as it is."""
+
+
 @pytest.fixture(scope="module")
 def ready(cluster: Cluster, profile: FarmProfile, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
     """A scene that the farm's Blender saved, packed and planned."""
     scene = make_scene(cluster, tmp_path_factory.mktemp("scene"))
-    job = RenderJob(str(scene), frames="1-3", chunk_size=2, percentage=8, samples=1)
+    job = RenderJob(
+        str(scene), frames="1-3", chunk_size=2, percentage=8, samples=1, name=_HOSTILE, landing=f"//{_HOSTILE}_####"
+    )
     with prepared(job, profile, scene_file=scene) as made:
         yield made
 
@@ -186,6 +195,7 @@ def test_a_real_blender_renders_the_job(cluster: Cluster, sent: tuple[Prepared, 
         record = parse_record(store.read(path), where=str(path))
         assert (record.host, record.device, record.image) == (cluster.node, "CPU", cluster.blender_image)
         assert record.blender.startswith("4.3.2")
+        assert record.main.path == f"{_SHOWN}_{frame:04d}.png"
         file = cluster.volume / "team" / layout.frames(1, frame) / record.main.path
         assert file.stat().st_size == record.main.bytes
         assert (file.stat().st_uid, file.stat().st_gid, file.stat().st_mode & 0o777) == (_RENDERER, GID, 0o664)
