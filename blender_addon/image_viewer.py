@@ -19,7 +19,7 @@ _LONG_AGO = -1_000_000
 _JOB = "cloud_farm_job"
 _PREVIEW = "cloud_farm_preview"
 _LARGE_BYTES = 8 * 1024 * 1024
-"""Blender's window stands still while it reads a file: 16 ms for one of this size, seconds for one of many passes."""
+"""Blender's window stands still while it reads a file: up to a tenth of a second for this, seconds for one of many passes."""
 _NUMBER = re.compile(r"(\d+)(?=\D*$)")
 
 

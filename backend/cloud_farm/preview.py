@@ -8,7 +8,8 @@ from pathlib import Path
 from .blender import find_blender, run_script
 from .platform import user_folders
 
-_LONGEST = 1280
+_LONGEST = 1024
+"""Pixels: Blender reads so much between two pictures of a screen."""
 _PATIENCE_SECONDS = 300.0
 _KEPT_SECONDS = 30 * 86_400.0
 

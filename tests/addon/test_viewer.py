@@ -48,7 +48,7 @@ def test_a_large_frame_is_shown_by_a_preview_and_read_by_nobody(seen: dict[str, 
 
 def test_the_worker_makes_the_preview(seen: dict[str, Any]) -> None:
     found = seen["by_the_worker"]
-    assert found == {"shown": ["real-20261130-abc123 (Cloud Farm preview)"], "size": [1280, 960], "problem": ""}
+    assert found == {"shown": ["real-20261130-abc123 (Cloud Farm preview)"], "size": [1024, 768], "problem": ""}
 
 
 def test_frames_that_were_moved_away_are_missed_in_words(seen: dict[str, Any]) -> None:

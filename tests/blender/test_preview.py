@@ -39,11 +39,11 @@ def test_it_is_what_the_frame_shows_first(tmp_path: Path) -> None:
     path = make_preview(tmp_path / "frame.exr", JOB)
     assert path == make_preview(tmp_path / "frame.exr", JOB), "a job has one"
     preview, frame = OpenImageIO.ImageBuf(str(path)), OpenImageIO.ImageBuf(str(tmp_path / "frame.exr"))
-    assert (preview.spec().width, preview.spec().height) == (1280, 640)
+    assert (preview.spec().width, preview.spec().height) == (1024, 512)
     assert preview.spec().channelnames == ("R", "G", "B", "A")
     combined = [frame.spec().channelnames.index(f"Hero.Combined.{letter}") for letter in "RGB"]
     there = frame.getpixel(960, 480)
-    assert preview.getpixel(640, 320)[:3] == pytest.approx([there[at] for at in combined], abs=0.03)
+    assert preview.getpixel(512, 256)[:3] == pytest.approx([there[at] for at in combined], abs=0.03)
     assert [item.name for item in path.parent.iterdir()] == [path.name]
 
 
