@@ -46,7 +46,7 @@ _SENTENCES = (
     (r", or choose another folder: CLOUD_FARM_HOME", ""),
     # the dialog's names
     (r"filebrowser\.user and filebrowser\.password", "User and Password"),
-    (r"filebrowser\.ca_file", "CA File"),
+    (r"filebrowser\.ca_file", "the farm's CA File"),
     (r"(?P<how> of| in) the farm's profile", r"\g<how> the farm's profile (Edit, in Cloud Farm's preferences)"),
 )  # fmt: skip
 

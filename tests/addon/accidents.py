@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -23,6 +24,18 @@ desk: Any = importlib.import_module("desk")
 MODULE, part, wait_for, make_scene = desk.MODULE, desk.part, desk.wait_for, desk.make_scene
 send, state_of, frames = desk.send, desk.state_of, desk.frames
 NEXT_ZIP: list[str] = []
+
+
+def blender_renders_in_background(folder: Path) -> Any:
+    """Start without a window, with a scene that an earlier Blender left, and render: nothing is sent, no worker is started."""
+    scene = make_scene(folder, "left behind")
+    session = part("session").SESSION
+    snapshot = part("scene_reader").take_snapshot(scene, farm="local", below=session.folder("snapshots"))
+    bpy.ops.wm.open_mainfile(filepath=bpy.data.filepath)
+    bpy.ops.render.render()
+    found = [session._client is not None, (snapshot / "snapshot.json").is_file(), bool(frames(folder, "left behind"))]
+    shutil.rmtree(snapshot)
+    return found
 
 
 def worker_is_killed(folder: Path) -> Any:
@@ -294,7 +307,7 @@ def farm_asks_for_online_access(_folder: Path) -> Any:
 
 
 ACCIDENTS = (
-    worker_is_killed, worker_is_killed_while_it_sends, worker_is_killed_each_time, check_is_stopped, another_file_is_opened, scene_is_deleted, file_is_moved, add_on_is_disabled,
+    blender_renders_in_background, worker_is_killed, worker_is_killed_while_it_sends, worker_is_killed_each_time, check_is_stopped, another_file_is_opened, scene_is_deleted, file_is_moved, add_on_is_disabled,
     saved_by_a_newer_add_on, output_path_is_invalid, farm_asks_for_online_access, scene_is_linked, scene_has_a_namesake, edit_is_undone, frame_is_rendered_here, factory_settings_are_read, add_on_is_updated, job_ends_while_nobody_looks, another_computer_sends,
 )  # fmt: skip
 

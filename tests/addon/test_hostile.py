@@ -9,7 +9,7 @@ import pytest
 
 from .conftest import run_in_blender
 
-pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
+pytestmark = pytest.mark.blender
 
 
 @pytest.fixture(scope="module")

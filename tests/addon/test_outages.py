@@ -60,7 +60,7 @@ def test_a_wrong_password_is_told_before_anything_is_sent(seen: dict[str, Any]) 
 
 def test_an_unknown_authority_is_told_with_what_to_do(seen: dict[str, Any]) -> None:
     said = seen["authority_is_unknown"]["said"]
-    assert "The certificate of https://127.0.0.1:" in said and "is not trusted" in said and "ca_file" in said
+    assert "The certificate of https://127.0.0.1:" in said and "is not trusted" in said and "the farm's CA File" in said
 
 
 def test_a_line_that_breaks_for_seconds_is_not_worth_a_word(seen: dict[str, Any]) -> None:
