@@ -59,7 +59,9 @@ def test_a_command_gives_a_token_and_files_are_beside_the_kubeconfig(tmp_path: P
 def test_a_command_gives_a_certificate(tmp_path: Path) -> None:
     certificate, key = PrivateCa(tmp_path / "ca").client_named("ada")
     given = {"clientCertificateData": certificate.read_text(), "clientKeyData": key.read_text()}
-    configuration = connect(by_command(tmp_path, answer(**given)))[0].configuration
+    access = by_command(tmp_path, f"echo once >> {shlex.quote(str(tmp_path / 'runs'))}\n{answer(**given)}")
+    configuration = connect(access)[0].configuration
+    assert (tmp_path / "runs").read_text() == "once\n"
     assert Path(configuration.cert_file).read_text() == certificate.read_text()
     assert Path(configuration.key_file).read_text() == key.read_text()
 
