@@ -13,7 +13,7 @@ from .preferences import LOCAL
 from .properties import state_of
 from .registering import of_classes
 from .session import SESSION, may_reach
-from .translating import rpt_
+from .translating import iface_, rpt_
 
 _DONE, _NOT_DONE = {"FINISHED"}, {"CANCELLED"}
 
@@ -34,6 +34,22 @@ def can_resume(job: Mapping[str, Any]) -> bool:
 def failed_frames(picture: Mapping[str, Any]) -> str:
     """Return which frames of a job failed, as one types them."""
     return ",".join(found["failed"] for found in picture.get("frame_states") or () if found.get("failed"))
+
+
+def question(verb: str, job: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what Blender asks before something is done with a job that can't be taken back."""
+    whose = [
+        str(job.get("owner") or ""),
+        iface_("{:d} frames").format(job.get("frames_total", 0)),
+        str(job.get("farm", "")),
+    ]
+    return {
+        "title": iface_("{:s} '{:s}'?").format(verb, job.get("title", "")),
+        "message": ", ".join(part for part in whose if part),
+        "confirm_text": verb,
+        "icon": "WARNING",
+        "translate": False,
+    }
 
 
 class _OnJob(bpy.types.Operator):
@@ -65,15 +81,13 @@ class _OnJob(bpy.types.Operator):
         """Do it at once; those that ask first do so here."""
         return self.execute(context)
 
-    def wanted(self, context: bpy.types.Context) -> dict[str, Any]:
-        """Return the job that is meant."""
-        job = SESSION.job(self.job) if self.job else active_job(context)
-        if job is None:
-            raise RuntimeError("The job is not listed any more")
-        return job
-
     def execute(self, context: bpy.types.Context) -> Any:
-        job = self.wanted(context)
+        """Do it with the job that is meant; the list may have changed since the button was pressed."""
+        job = SESSION.job(self.job) if self.job else active_job(context)
+        return self._told("The job is not listed any more") if job is None else self.act(context, job)
+
+    def act(self, _context: bpy.types.Context, job: Mapping[str, Any]) -> Any:
+        """Do it; those that do more than ask the worker do so here."""
         SESSION.control(self.verb, job["id"], job["farm"])
         return _DONE
 
@@ -90,9 +104,10 @@ class _AskedFirst(_OnJob):
     bl_idname = "cloud_farm.asked_first"
 
     def begin(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
-        """Ask first."""
+        """Ask first, about which job: another one may have been chosen since the artist looked."""
         assert context.window_manager is not None
-        return context.window_manager.invoke_confirm(self, event)
+        words = question(rpt_(self.bl_label), SESSION.job(self.job) or {})
+        return context.window_manager.invoke_confirm(self, event, **words)
 
 
 class CLOUDFARM_OT_pause(_OnJob):
@@ -152,11 +167,10 @@ class CLOUDFARM_OT_render_again(_OnJob):
         assert context.window_manager is not None
         return context.window_manager.invoke_props_dialog(self)
 
-    def execute(self, context: bpy.types.Context) -> Any:
+    def act(self, context: bpy.types.Context, job: Mapping[str, Any]) -> Any:
         from .cloud_farm.errors import FrameRangeError
         from .cloud_farm.frames import FrameRange
 
-        job = self.wanted(context)
         try:
             FrameRange.parse(self.frames)
         except FrameRangeError as error:
@@ -172,8 +186,7 @@ class CLOUDFARM_OT_copy_command(_OnJob):
     bl_idname = "cloud_farm.copy_command"
     bl_label = "Copy Command Line"
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        job = self.wanted(context)
+    def act(self, context: bpy.types.Context, job: Mapping[str, Any]) -> Any:
         assert context.window_manager is not None
         farm = "" if job["farm"] == LOCAL else f" --farm {job['farm']}"
         context.window_manager.clipboard = f"cloud-farm follow {job['id']}{farm}"
@@ -204,8 +217,7 @@ class CLOUDFARM_OT_view(_OnJob):
             and (image_viewer.has_frames(job["id"]) or may_reach(job["farm"]))
         )
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        job = self.wanted(context)
+    def act(self, context: bpy.types.Context, job: Mapping[str, Any]) -> Any:
         if not image_viewer.has_frames(job["id"]):
             SESSION.ask_for_frames(job["id"], job["farm"])
             return _DONE
@@ -227,8 +239,7 @@ class CLOUDFARM_OT_show_frame(_OnJob):
         """Say which frames the cell stands for, and how they are."""
         return str(properties.tip) or str(cls.__doc__)
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        job = self.wanted(context)
+    def act(self, context: bpy.types.Context, job: Mapping[str, Any]) -> Any:
         if not image_viewer.has_frames(job["id"]):
             SESSION.ask_for_frames(job["id"], job["farm"])
             return _DONE
@@ -257,8 +268,8 @@ class CLOUDFARM_OT_add_strip(_OnJob):
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        job, scene = self.wanted(context), context.scene
+    def act(self, context: bpy.types.Context, job: Mapping[str, Any]) -> Any:
+        scene = context.scene
         files = image_viewer.frames_here(job["id"])
         if not files or scene is None:
             self.report({"ERROR"}, "The job's frames are not in their folder any more")
@@ -279,8 +290,7 @@ class CLOUDFARM_OT_open_folder(_OnJob):
         job = active_job(context)
         return job is not None and Path(SESSION.pictures.get(job["id"], {}).get("landing", "")).is_dir()
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        job = self.wanted(context)
+    def act(self, context: bpy.types.Context, job: Mapping[str, Any]) -> Any:
         bpy.ops.wm.path_open(filepath=str(SESSION.pictures[job["id"]]["landing"]))
         return _DONE
 
@@ -291,8 +301,7 @@ class CLOUDFARM_OT_logs(_OnJob):
     bl_idname = "cloud_farm.logs"
     bl_label = "Show Logs"
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        job = self.wanted(context)
+    def act(self, context: bpy.types.Context, job: Mapping[str, Any]) -> Any:
         text_viewer.open_editor(context)
         SESSION.ask_for_logs(job["id"], job["farm"])
         return _DONE
@@ -309,8 +318,8 @@ class CLOUDFARM_OT_show_page(_OnJob):
         job = active_job(context)
         return job is not None and bool(job.get("page"))
 
-    def execute(self, context: bpy.types.Context) -> Any:
-        bpy.ops.wm.url_open(url=self.wanted(context)["page"])
+    def act(self, context: bpy.types.Context, job: Mapping[str, Any]) -> Any:
+        bpy.ops.wm.url_open(url=job["page"])
         return _DONE
 
 

@@ -51,10 +51,9 @@ class _Send:
         column.prop(settings, "frames")
         if settings.frames == "CUSTOM":
             row = column.row()
-            count = _count(scene)
-            row.alert = not count
+            row.alert = not _makes_sense(scene)
             row.prop(settings, "custom_frames", text=" ")
-            if not count:
+            if row.alert:
                 column.label(text="Write 1-50, 75, 100-200x5", icon="ERROR")
         _draw_buttons(layout, context)
         _draw_findings(layout, [finding._asdict() for finding in quick_findings(scene)], context)
@@ -62,16 +61,11 @@ class _Send:
             _draw_sending(layout, SESSION.outbox.sending, context)
 
 
-def _count(scene: bpy.types.Scene | None) -> int:
-    """How many frames the artist asks for; 0 if that can't be understood."""
-    from .cloud_farm.errors import FrameRangeError
-    from .scene_reader import frame_count
+def _makes_sense(scene: bpy.types.Scene) -> bool:
+    """Whether the frames that the artist typed can be understood."""
+    from .scene_reader import why_no_frames  # loads the backend: only for who types frames
 
-    assert scene is not None
-    try:
-        return frame_count(scene)
-    except FrameRangeError:
-        return 0
+    return not why_no_frames(scene)
 
 
 def _draw_buttons(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

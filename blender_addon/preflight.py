@@ -21,6 +21,9 @@ _LABEL = re.compile(r"(?P<kind>[A-Za-z ]+) '(?P<name>.*)'")
 SHOWN = {"Image": "images", "Object": "objects"}
 """Kinds of datablocks that can be gone to, and where they are."""
 
+NO_PREVIEW_RANGE = "The timeline has no preview range."
+SET_PREVIEW_RANGE = "Set one in the Timeline, or choose other frames."
+
 
 class Finding(NamedTuple):
     """As the worker's findings, which are too much to load at each start of Blender."""
@@ -47,6 +50,8 @@ def quick_findings(scene: bpy.types.Scene) -> Iterator[Finding]:
     settings = settings_of(scene)
     if settings.camera is None and scene.camera is None and not any(marker.camera for marker in scene.timeline_markers):
         yield Finding("no_camera", "error", "The scene has no camera.", label, fix="Choose one.")
+    if settings.frames == "PREVIEW" and not scene.use_preview_range:
+        yield Finding("no_preview_range", "error", NO_PREVIEW_RANGE, label, fix=SET_PREVIEW_RANGE)
     if chosen_layers(scene) == ():
         message = "No view layer is chosen to be rendered."
         yield Finding(

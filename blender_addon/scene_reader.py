@@ -15,11 +15,12 @@ from typing import Any
 
 import bpy
 
-from .cloud_farm.errors import InvalidJobError, SnapshotError
+from .cloud_farm.errors import FrameRangeError, InvalidJobError, SnapshotError
 from .cloud_farm.frames import FrameRange
 from .cloud_farm.job import RenderJob
 from .cloud_farm.json_data import to_json
 from .cloud_farm.snapshots import HOLD, SNAPSHOT
+from .preflight import NO_PREVIEW_RANGE, SET_PREVIEW_RANGE
 from .properties import chosen_layers, settings_of
 
 _LEAST_ROOM = 1 << 20
@@ -39,6 +40,7 @@ def frames_text(scene: bpy.types.Scene) -> str:
 
     Raises:
         FrameRangeError: What the artist typed makes no sense.
+        InvalidJobError: The preview range is wanted, and there is none.
     """
     settings = settings_of(scene)
     if settings.frames in ("SCENE", ""):  # empty: a newer add-on had a choice that we don't know
@@ -46,24 +48,28 @@ def frames_text(scene: bpy.types.Scene) -> str:
     if settings.frames == "CURRENT":
         return str(scene.frame_current)
     if settings.frames == "PREVIEW":
+        if not scene.use_preview_range:  # its values are those of long ago, or 0
+            raise InvalidJobError(f"{NO_PREVIEW_RANGE} {SET_PREVIEW_RANGE}")
         return f"{scene.frame_preview_start}-{scene.frame_preview_end}:{scene.frame_step}"
-    FrameRange.parse(settings.custom_frames, scene=(scene.frame_start, scene.frame_end, scene.frame_step))
+    if why_not := why_no_frames(scene):
+        raise FrameRangeError(why_not, expression=settings.custom_frames)
     return str(settings.custom_frames)
 
 
-def frame_count(scene: bpy.types.Scene) -> int:
-    """Return how many frames that are.
-
-    Raises:
-        FrameRangeError: What the artist typed makes no sense.
-    """
-    return _count(frames_text(scene), (scene.frame_start, scene.frame_end, scene.frame_step))
+def why_no_frames(scene: bpy.types.Scene) -> str:
+    """Return why the frames that the artist typed make no sense; empty if they do."""
+    span = scene.frame_start, scene.frame_end, scene.frame_step
+    return _why_no_frames(settings_of(scene).custom_frames, span)
 
 
 @functools.lru_cache(maxsize=16)
-def _count(text: str, span: tuple[int, int, int]) -> int:
-    """Asked at each drawing of the panel; half a million frames take their time."""
-    return len(FrameRange.parse(text, scene=span))
+def _why_no_frames(text: str, span: tuple[int, int, int]) -> str:
+    """Asked at each drawing of the panel; half a million frames take their time, and too many no less."""
+    try:
+        FrameRange.parse(text, scene=span)
+    except FrameRangeError as error:
+        return str(error)
+    return ""
 
 
 def read_job(scene: bpy.types.Scene, *, scene_file: Path, name: str) -> RenderJob:
@@ -170,17 +176,19 @@ def _painted() -> list[bpy.types.Image]:
     """Return the images that have unsaved pixels.
 
     Raises:
-        InvalidJobError: One can't be copied by this Blender.
+        InvalidJobError: One can't be copied by this Blender, or is another file's.
     """
     found = [
         image
         for image in bpy.data.images
-        if image.is_dirty
-        and image.has_data
-        and image.library is None
-        and image.source in ("FILE", "GENERATED", "TILED")
+        if image.users and image.is_dirty and image.has_data and image.source in ("FILE", "GENERATED", "TILED")
     ]
     for image in found:
+        if image.library is not None:
+            raise InvalidJobError(
+                f"Image '{image.name}' of {bpy.path.basename(image.library.filepath)} has unsaved changes, which the farm would"
+                " not see. Save it in the Image Editor, or reload it there."
+            )
         if image.source == "TILED" and not _can_save_copies():
             raise InvalidJobError(
                 f"Image '{image.name}' has unsaved tiles, which this Blender can't copy. Save it first."

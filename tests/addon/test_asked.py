@@ -1,0 +1,46 @@
+"""What the artist is asked before something is done, and what is said when it can't be: in words, and with nothing lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import run_in_blender
+
+pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
+
+
+@pytest.fixture(scope="module")
+def seen(extension: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What was asked and said."""
+    folder = tmp_path_factory.mktemp("asked")
+    return run_in_blender("asked.py", extension, folder, expected=("Warning: The job is not listed any more",))
+
+
+@pytest.mark.parametrize(("button", "words"), [("delete", "Delete Job"), ("cancel", "Cancel Job")])
+def test_what_can_not_be_taken_back_names_its_job(seen: dict[str, Any], button: str, words: str) -> None:
+    asked = seen["jobs"][button]
+    assert asked["title"] == f"{words} 'shot'?" and asked["confirm_text"] == words
+    assert "ada" in asked["message"] and "24 frames" in asked["message"]
+
+
+def test_a_job_that_is_gone_when_the_question_is_answered_is_told(seen: dict[str, Any]) -> None:
+    """And no other one is deleted in its place."""
+    assert (seen["jobs"]["gone"], seen["jobs"]["deleted"]) == ("", False)
+
+
+def test_a_preview_range_that_is_not_set_is_told_and_not_rendered(seen: dict[str, Any]) -> None:
+    assert seen["preview"]["none"] == ["error"] and "no preview range" in seen["preview"]["refused"]
+    assert seen["preview"]["some"] == [] and seen["preview"]["frames"] == "5-9:1"
+
+
+def test_paint_on_a_librarys_image_is_not_lost_without_a_word(seen: dict[str, Any]) -> None:
+    said = seen["painted"]["a library's"]
+    assert "Image 'wood'" in said and "library.blend" in said and "Save it" in said
+    assert seen["painted"]["nothing uses it"] == ""
+
+
+def test_a_range_that_is_too_large_is_read_once(seen: dict[str, Any]) -> None:
+    assert seen["typed"] == 0
