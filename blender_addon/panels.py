@@ -250,6 +250,16 @@ class CLOUDFARM_PT_image(_Send, bpy.types.Panel):
     bl_category = "Cloud Farm"
 
 
+class CLOUDFARM_PT_image_overrides(_Overrides, bpy.types.Panel):
+    """What is taken in place of the scene's own settings"""
+
+    bl_space_type = "IMAGE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "Cloud Farm"
+    bl_parent_id = "CLOUDFARM_PT_image"
+    bl_options = {"DEFAULT_CLOSED"}
+
+
 # Blender draws its Render menu by one function, and what add-ons have to say before or after it: there is no place right behind
 # Render Animation that does not take that function's.
 def _draw_menu(self: Any, context: bpy.types.Context) -> None:
@@ -267,7 +277,7 @@ def _draw_status_bar(self: Any, _context: bpy.types.Context) -> None:
         row.operator("cloud_farm.stop_sending", text="", icon="X")
 
 
-_CLASSES = (CLOUDFARM_PT_output, CLOUDFARM_PT_output_overrides, CLOUDFARM_PT_image)
+_CLASSES = (CLOUDFARM_PT_output, CLOUDFARM_PT_output_overrides, CLOUDFARM_PT_image, CLOUDFARM_PT_image_overrides)
 
 
 def register() -> None:

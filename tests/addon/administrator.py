@@ -108,7 +108,7 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
 
 def fields_of(values: dict[str, Any]) -> dict[str, Any]:
     """Return what the dialog shows of a profile: invoked by a button it fills itself."""
-    table = importlib.import_module(f"{MODULE}.farm_operators").TEXTS
+    table = importlib.import_module(f"{MODULE}.farm_dialog").TEXTS
     texts = {field: str(values.get(key) or "") for field, key in table.items()}
     images = ", ".join(f"{version}={image}" for version, image in values["images"].items())
     return {**texts, "kind": values["preset"], "models": ", ".join(values["gpu.models"]), "images": images}

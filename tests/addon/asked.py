@@ -16,6 +16,7 @@ import bpy
 sys.path.insert(0, str(Path(__file__).parent))
 desk: Any = importlib.import_module("desk")
 JOB = importlib.import_module("drawn").JOB
+StrictLayout: Any = importlib.import_module("strict_layout").StrictLayout
 part = desk.part
 
 
@@ -113,6 +114,20 @@ def frames_typed(scene: Any) -> int:
     return len(calls)
 
 
+def named(names: tuple[str, ...]) -> dict[str, list[str]]:
+    """Type names of a farm into the dialog that makes one; returns what it says to each."""
+    cls, found = part("farm_operators").CLOUDFARM_OT_add_farm, {}
+    part("session").SESSION.farms.names = ("local", "studio")
+    kind = bpy.ops.cloud_farm.add_farm.get_rna_type()
+    for name in names:
+        layout = StrictLayout()
+        dialog = SimpleNamespace(bl_rna=kind, farm=name, layout=layout, draw_fields=lambda _layout: None)
+        dialog.why_not_its_name = cls.why_not_its_name.__get__(dialog)
+        cls.draw(dialog, bpy.context)
+        found[name] = layout.texts
+    return found
+
+
 def main(zip_file: str, folder: Path) -> dict[str, Any]:
     """Ask everything once."""
     bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
@@ -122,6 +137,7 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
         "preview": preview_range(scene, folder),
         "painted": painted(folder),
         "typed": frames_typed(scene),
+        "named": named(("", "other", "studio", "my farm")),
     }
 
 

@@ -18,7 +18,8 @@ StrictLayout: Any = importlib.import_module("strict_layout").StrictLayout
 
 MODULE = "bl_ext.user_default.cloud_farm"
 PANELS = (
-    "CLOUDFARM_PT_output", "CLOUDFARM_PT_output_overrides", "CLOUDFARM_PT_output_jobs", "CLOUDFARM_PT_image", "CLOUDFARM_PT_image_jobs",
+    "CLOUDFARM_PT_output", "CLOUDFARM_PT_output_overrides", "CLOUDFARM_PT_output_jobs", "CLOUDFARM_PT_image",
+    "CLOUDFARM_PT_image_overrides", "CLOUDFARM_PT_image_jobs",
 )  # fmt: skip
 FINDING = {
     "code": "file_missing", "severity": "error", "message": "Image 'wood' needs //wood.png, which is not there.",
@@ -105,12 +106,15 @@ def draw_row(item: Any) -> list[str]:
 
 def draw_dialog(show_all: bool) -> dict[str, Any]:
     """Draw the dialog of a farm."""
-    fields, layout = part("farm_operators")._FarmFields, StrictLayout()
+    fields, layout = part("farm_dialog").FarmFields, StrictLayout()
     kind = bpy.ops.cloud_farm.edit_farm.get_rna_type()
     values = {prop.identifier: getattr(prop, "default", "") for prop in kind.properties}
-    dialog = SimpleNamespace(**{**values, "bl_rna": kind, "show_all": show_all, "server": "https://10.0.0.1"})
+    dialog = SimpleNamespace(
+        **{**values, "bl_rna": kind, "show_all": show_all, "server": "https://10.0.0.1", "images": "4.5"}
+    )
+    dialog.why_no_images = fields.why_no_images.__get__(dialog)
     fields.draw_fields(dialog, layout)
-    return {"properties": layout.properties}
+    return {"properties": layout.properties, "texts": layout.texts}
 
 
 def draw_import() -> dict[str, Any]:

@@ -44,3 +44,10 @@ def test_paint_on_a_librarys_image_is_not_lost_without_a_word(seen: dict[str, An
 
 def test_a_range_that_is_too_large_is_read_once(seen: dict[str, Any]) -> None:
     assert seen["typed"] == 0
+
+
+def test_a_name_that_no_farm_can_have_is_told_as_one_types(seen: dict[str, Any]) -> None:
+    said = seen["named"]
+    assert (said[""], said["other"]) == ([], [])
+    assert said["studio"] == ["There is a farm 'studio' already"]
+    assert said["my farm"] == ["'my farm' is not a farm's name: use letters, digits, '-' and '_'."]

@@ -73,6 +73,15 @@ def test_view_layers_of_the_scene_can_be_chosen(drawn: dict[str, Any]) -> None:
     )
 
 
+def test_overrides_are_where_the_button_is(drawn: dict[str, Any]) -> None:
+    """The panel sends artists to them: "Choose one in Overrides"."""
+    places = ("CLOUDFARM_PT_output_overrides", "CLOUDFARM_PT_image_overrides")
+    assert [drawn["no layer"][place]["properties"] for place in places] == [
+        drawn["no layer"][places[0]]["properties"]
+    ] * 2
+    assert "camera" in drawn["no layer"][places[1]]["properties"]
+
+
 def test_a_linked_scene_says_why_its_settings_are_dim(drawn: dict[str, Any]) -> None:
     assert "This scene is linked from another file" in texts(drawn, "linked")
     assert "linked" not in texts(drawn, "at first")
@@ -184,6 +193,7 @@ def test_the_dialog_of_a_farm_begins_with_what_most_farms_need(drawn: dict[str, 
     assert set(few) < set(everything)
     assert {"url", "user", "password", "namespace", "images", "show_all"} <= set(few)
     assert "server" in few, "it is set"
+    assert "'4.5' is not written as 4.5=registry/blender:4.5" in drawn["dialog False"]["texts"]
     assert "token" not in few and "token" in everything
 
 
