@@ -66,8 +66,9 @@ def pack(
         raise PackingError(f"Blender can't open {scene_file}: {answer['error']}")
     facts = from_json(SceneFacts, answer["facts"], where=str(scene_file))
     facts.scene(scene)
-    project = project or choose_project(scene_file, linked_files(scene_file))
-    traced, found = trace_scene(scene_file, project, workdir)
+    unused = frozenset(answer["images_on_show"])
+    project = project or choose_project(scene_file, linked_files(scene_file, unused_images=unused))
+    traced, found = trace_scene(scene_file, project, workdir, unused_images=unused)
     traced, extra = _with_known(traced, answer["files"], project)
     findings = [from_json(Finding, item, where=str(scene_file)) for item in answer["findings"]]
     findings += [*found, *extra, *_missing(answer["files"], allowed_missing), *_name_findings(traced)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,28 +33,35 @@ class TracedFile:
     path: str
 
 
-def linked_files(scene: Path) -> tuple[Path, ...]:
+def linked_files(scene: Path, *, unused_images: Set[str] = frozenset()) -> tuple[Path, ...]:
     """Return every file that the scene and its libraries name, whether it is there or not.
+
+    Args:
+        unused_images: Names of the scene file's images that are not looked at.
 
     Raises:
         PackingError: The file's structure can't be read.
     """
     with _bat(scene):
-        return tuple(sorted({_absolute(usage.abspath) for usage in trace.deps(scene)}))
+        found = (usage for usage in trace.deps(scene) if not _is_unused(usage, scene, unused_images))
+        return tuple(sorted({_absolute(usage.abspath) for usage in found}))
 
 
-def trace_scene(scene: Path, project: Path, workdir: Path) -> tuple[list[TracedFile], list[Finding]]:
+def trace_scene(
+    scene: Path, project: Path, workdir: Path, *, unused_images: Set[str] = frozenset()
+) -> tuple[list[TracedFile], list[Finding]]:
     """Plan the scene tree.
 
     Args:
         project: What lies below it keeps its relative place; other files move to `_outside_project/`.
         workdir: Where .blend files with changed paths are written.
+        unused_images: Names of the scene file's images that need not be there.
 
     Raises:
         PackingError: The file's structure can't be read.
     """
     with _bat(scene):
-        packer = _Planner(scene, project, workdir)
+        packer = _Planner(scene, project, workdir, unused_images)
         try:
             return packer.plan(), packer.findings
         finally:
@@ -81,8 +88,9 @@ def choose_project(scene: Path, linked: tuple[Path, ...]) -> Path:
 class _Planner(pack.Packer):  # type: ignore[misc]
     """BAT's packer, made to say what it would copy instead of copying."""
 
-    def __init__(self, scene: Path, project: Path, workdir: Path) -> None:
+    def __init__(self, scene: Path, project: Path, workdir: Path, unused_images: Set[str]) -> None:
         super().__init__(scene, project, str(_TARGET))
+        self._unused_images = unused_images
         self._rewrite_in = workdir
         self._found: dict[str, TracedFile] = {}
         self.findings: list[Finding] = []
@@ -95,6 +103,8 @@ class _Planner(pack.Packer):  # type: ignore[misc]
         return sorted(self._found.values(), key=lambda item: item.path)
 
     def _visit_asset(self, asset_path: Path, usage: Any) -> None:
+        if _is_unused(usage, self.blendfile, self._unused_images):
+            return
         # Blender writes "//../../../../", which is "/", for caches without a folder: never walk the project's parents.
         if asset_path.is_dir() and (asset_path == self.project or asset_path in self.project.parents):
             message = f"{usage.block_name.decode('utf-8', 'replace')} names the folder {usage.asset_path}, which holds the whole project; it was not packed."
@@ -152,6 +162,11 @@ def _expand_node_trees(block: Any) -> Iterator[Any]:
             tree = None
         if tree is not None:
             yield from expanders._expand_generic_nodetree(tree)
+
+
+def _is_unused(usage: Any, scene: Path, unused_images: Set[str]) -> bool:
+    name = usage.block_name.decode("utf-8", "replace")
+    return name.startswith("IM") and name[2:] in unused_images and usage.block.bfile.filepath == scene
 
 
 def _absolute(path: Path) -> Path:

@@ -84,6 +84,20 @@ def wait_for(session: Any, condition: Any, what: str) -> None:
         time.sleep(0.02)
 
 
+def sent_again(session: Any, folder: Path) -> list[Any]:
+    """Move the frames away that an Image Editor shows, and send the scene once more; returns the second job."""
+    area = bpy.context.window.screen.areas[0]
+    area.ui_type = "IMAGE_EDITOR"
+    area.spaces.active.image = next(one for one in bpy.data.images if one.name.endswith("(Cloud Farm)"))
+    bpy.data.images["paint"].save()  # the copy is sent as it was saved
+    (folder / "out").rename(folder.parent / "moved away")
+    bpy.ops.cloud_farm.send()
+    wait_for(session, lambda: len(session.jobs) == 2, "it is sent again")
+    wait_for(session, lambda: session.jobs[0]["state"] in ("done", "failed"), "it ends")
+    files = sorted(path.name for path in (folder / "out").iterdir())
+    return [session.jobs[0]["state"], files]
+
+
 def main(zip_file: str, folder: Path) -> dict[str, Any]:
     """Send and wait; returns what was seen."""
     bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
@@ -113,6 +127,7 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
         "pixel": pixel(folder / "out" / "shot_0002.png"),
         "scene": scene.name,
     }
+    found["sent again"] = sent_again(session, folder)
     addon_utils.disable(MODULE, default_set=True)
     repos = [repo.module for repo in bpy.context.preferences.extensions.repos]
     bpy.ops.extensions.package_uninstall(repo_index=repos.index("user_default"), pkg_id="cloud_farm")

@@ -63,6 +63,22 @@ bpy.ops.wm.save_as_mainfile(filepath=str(shot)); bpy.ops.file.make_paths_relativ
 outside.filepath = str(root / 'elsewhere/outside.png')
 bpy.ops.wm.save_as_mainfile(filepath=str(shot), compress=False)
 """
+_SHOWN = """
+import bpy, sys
+from pathlib import Path
+scene, used = Path(sys.argv[-2]), sys.argv[-1]
+for number in (1, 2):
+    made = bpy.data.images.new('made', 8, 8); made.file_format = 'PNG'
+    made.filepath_raw = str(scene.parent / f'out/{number:04d}.png'); made.save(); bpy.data.images.remove(made)
+for mark, name in (('cloud_farm_job', 'frames'), ('cloud_farm_preview', 'preview')):
+    image = bpy.data.images.load(str(scene.parent / 'out/0001.png'), check_existing=False)
+    image.name, image[mark], image.source = name, 'shot-20261129-abc123', 'SEQUENCE'
+    area = max(bpy.context.window.screen.areas, key=lambda area: area.width)
+    area.ui_type = 'IMAGE_EDITOR'; area.spaces.active.image = image
+if used == 'used':
+    texture = bpy.data.textures.new('backdrop', 'IMAGE'); texture.image = image; texture.use_fake_user = True
+bpy.ops.wm.save_as_mainfile(filepath=str(scene))
+"""
 _RENDER = """
 import bpy, sys
 blend, out = sys.argv[-2:]
@@ -141,6 +157,22 @@ def test_what_is_missing_is_listed_before_anything_renders(tmp_path: Path, proje
     assert all(f.severity == "error" and f.datablock.startswith("Image") and f.fix for f in missing.values())
     allowed = make_pack(project / "shots/shot.blend", tmp_path, allowed_missing=("linked.png", "*near*"))
     assert {f.severity for f in allowed.findings if f.code == "file_missing"} == {"warning"}
+
+
+def test_frames_that_the_add_on_shows_are_no_part_of_the_scene(tmp_path: Path) -> None:
+    scene = tmp_path / "shot.blend"
+    run_text_in_blender(tmp_path, _SHOWN, str(scene), "shown")
+    assert [entry.path for entry in make_pack(scene, tmp_path).files] == ["shot.blend"]
+    shutil.rmtree(tmp_path / "out")
+    assert "file_missing" not in {finding.code for finding in make_pack(scene, tmp_path).findings}
+
+
+def test_frames_that_the_artist_uses_in_a_scene_are_packed_with_it(tmp_path: Path) -> None:
+    scene = tmp_path / "shot.blend"
+    run_text_in_blender(tmp_path, _SHOWN, str(scene), "used")
+    assert [entry.path for entry in make_pack(scene, tmp_path).files] == ["out/0001.png", "out/0002.png", "shot.blend"]
+    shutil.rmtree(tmp_path / "out")
+    assert "file_missing" in {finding.code for finding in make_pack(scene, tmp_path).findings}
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])

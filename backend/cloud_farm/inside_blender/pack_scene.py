@@ -33,7 +33,10 @@ def main(argv: list[str]) -> None:
     except RuntimeError as error:
         answer = {"error": " ".join(str(error).split())}
     else:
-        answer = {"facts": read_facts(), "files": read_files(), "findings": list(read_findings())}
+        shown = [image.name for image in scene_check.frames_on_show() if image.library is None]
+        answer = {
+            "facts": read_facts(), "files": read_files(), "findings": list(read_findings()), "images_on_show": shown,
+        }  # fmt: skip
     Path(options.answer).write_text(json.dumps(answer), encoding="utf-8")
 
 

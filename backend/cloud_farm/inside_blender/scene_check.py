@@ -15,6 +15,9 @@ import bpy  # type: ignore[import-not-found,unused-ignore]
 import scene_dependencies
 from scene_dependencies import absolute
 
+_SHOWN_BY_US = ("cloud_farm_job", "cloud_farm_preview")
+"""Marks of images by which the add-on shows finished frames."""
+
 
 @dataclass(frozen=True)
 class MissingFile:
@@ -46,13 +49,21 @@ def used_files() -> Iterator[tuple[Any, str, str]]:
     """Yield (datablock, path as stored, absolute path) of each file that something with users reads."""
     for library in bpy.data.libraries:
         yield library, library.filepath, absolute(library.filepath, getattr(library, "parent", None))
-    for image in bpy.data.images:
-        if image.users and image.source in ("FILE", "TILED", "SEQUENCE", "MOVIE") and not image.packed_files:
+    shown = frames_on_show()
+    for image in [image for image in bpy.data.images if image.users and image not in shown]:
+        if image.source in ("FILE", "TILED", "SEQUENCE", "MOVIE") and not image.packed_files:
             yield from _image_files(image)
     for block in _simple_blocks():
         if block.users and block.filepath and not _is_builtin(block):
             yield block, block.filepath, absolute(block.filepath, block.library)
     yield from scene_dependencies.used_files()
+
+
+def frames_on_show() -> set[Any]:
+    """Return the images that only show frames of earlier jobs: editors have them, and nothing in the scene reads them."""
+    marked = {image for image in bpy.data.images if any(mark in image for mark in _SHOWN_BY_US)}
+    users = bpy.data.user_map(subset=marked) if marked else {}
+    return {image for image in marked if all(isinstance(user, bpy.types.Screen) for user in users[image])}
 
 
 def _simple_blocks() -> Iterator[Any]:
