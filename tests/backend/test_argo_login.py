@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import shlex
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from cloud_farm.engines import argo_login
+from cloud_farm.engines import argo_exec, argo_login
 from cloud_farm.engines.argo_access import ClusterAccess
 from cloud_farm.engines.argo_login import connect
 from cloud_farm.errors import EngineLoginError, ProfileError
@@ -18,13 +21,14 @@ from cloud_farm.errors import EngineLoginError, ProfileError
 from ..rigs.private_ca import PrivateCa
 
 _API = "client.authentication.k8s.io/v1"
+_EXTENSION = {"name": "client.authentication.k8s.io/exec", "extension": {"audience": "studio"}}
 
 
 def kubeconfig(folder: Path, user: dict[str, Any]) -> ClusterAccess:
     path = folder / "config"
     content = {
         "apiVersion": "v1", "kind": "Config", "current-context": "studio",
-        "clusters": [{"name": "studio", "cluster": {"server": "https://cluster.example.com", "certificate-authority": "ca.pem"}}],
+        "clusters": [{"name": "studio", "cluster": {"server": "https://cluster.example.com", "certificate-authority": "ca.pem", "extensions": [_EXTENSION]}}],
         "contexts": [{"name": "studio", "context": {"cluster": "studio", "user": "ada", "namespace": "render"}}],
         "users": [{"name": "ada", "user": user}],
     }  # fmt: skip
@@ -42,7 +46,6 @@ def by_command(folder: Path, script: str, **more: Any) -> ClusterAccess:
 
 
 def answer(**status: str) -> str:
-
     return f"cat <<'END'\n{json.dumps({'apiVersion': _API, 'kind': 'ExecCredential', 'status': status})}\nEND"
 
 
@@ -70,7 +73,12 @@ def test_a_command_gives_a_certificate(tmp_path: Path) -> None:
     ("script", "says"),
     [
         ("echo 'no session:\nsso login first' >&2; exit 3", "process returned 3. no session: sso login first. Log in"),
-        ("echo hello", "failed to decode process output"),
+        ("echo hello", "its answer is no ExecCredential of client.authentication.k8s.io/v1"),
+        ("echo '[]'", "its answer is no ExecCredential of client.authentication.k8s.io/v1"),
+        (
+            answer().replace("k8s.io/v1", "k8s.io/v9"),
+            "its answer is no ExecCredential of client.authentication.k8s.io/v1",
+        ),
         (answer(expirationTimestamp="2026-11-30T00:00:00Z"), "its answer has no 'clientCertificateData'"),
         (answer(clientCertificateData="x"), "its answer has no 'clientKeyData'"),
     ],
@@ -81,9 +89,57 @@ def test_a_command_that_fails_is_named_with_what_it_said(
     access = by_command(tmp_path, script, args=["--as", "ada l"])
     with pytest.raises(EngineLoginError) as failed:
         connect(access)
-    assert f"{shlex.quote(str(tmp_path / 'log in.sh'))} --as 'ada l': " in str(failed.value)
+    assert f"{shlex.quote(str(tmp_path / 'log in.sh'))}: " in str(failed.value)
     assert says in str(failed.value)
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "script", ['echo "$@ $PASS" >&2; exit 1', 'echo "$@ $PASS"', 'echo "$@ $PASS" >&2; exec sleep 60']
+)
+def test_what_a_command_was_given_is_never_told(
+    tmp_path: Path, script: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are passwords, often: of a client of the studio's login server, say."""
+    monkeypatch.setattr(argo_exec, "_LONGEST_SECONDS", 1.0)
+    given = ["--oidc-client-secret=hush1", "--password", "hush2 or so", "-phush3", "curl -d key=hush4", "--verbose"]
+    access = by_command(tmp_path, script, args=given, env=[{"name": "PASS", "value": "hush5"}])
+    with pytest.raises(EngineLoginError) as failed:
+        connect(access)
+    told = "".join(traceback.format_exception(failed.value)) + caplog.text
+    assert "log in.sh" in told
+    assert "hush" not in told
+
+
+def test_a_command_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where what it started goes on and holds its output open."""
+    monkeypatch.setattr(argo_exec, "_LONGEST_SECONDS", 1.0)
+    access = by_command(
+        tmp_path, f"echo $$ > {shlex.quote(str(tmp_path / 'pid'))}; echo 'open the page' >&2; sleep 20; echo"
+    )
+    with pytest.raises(EngineLoginError, match=r"it did not end within 1 s\. open the page"):
+        connect(access)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_command_is_not_asked_and_hears_of_the_cluster_if_it_wants(tmp_path: Path) -> None:
+    heard = tmp_path / "heard"
+    script = f"printenv KUBERNETES_EXEC_INFO > {shlex.quote(str(heard))}; read line; {answer(token='drawn')}"
+    connect(by_command(tmp_path, script))
+    assert json.loads(heard.read_text()) == {
+        "apiVersion": _API,
+        "kind": "ExecCredential",
+        "spec": {"interactive": False},
+    }
+    connect(by_command(tmp_path, script, provideClusterInfo=True))
+    cluster = json.loads(heard.read_text())["spec"]["cluster"]
+    authority = base64.b64encode(b"an authority").decode()
+    assert cluster == {
+        "server": "https://cluster.example.com",
+        "certificate-authority-data": authority,
+        "config": {"audience": "studio"},
+    }
 
 
 def test_a_command_that_is_not_there_says_why_a_menu_may_not_find_it(tmp_path: Path) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import os
-import shlex
 from pathlib import Path
 from typing import Any
 
 import urllib3
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.config import ConfigException, kube_config, load_incluster_config
-from kubernetes.config.exec_provider import ExecProvider
 
-from ..errors import EngineLoginError, ProfileError
+from ..errors import ProfileError
 from .argo_access import ClusterAccess
+from .argo_exec import login_by_command
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _LONGEST_WAIT = 30
@@ -33,7 +31,6 @@ _BUSY_RETRIES = _BusyRetry(
 )
 """A server that has too much to do says when to come again, having done nothing (429 or 503 with Retry-After); all else is not
 repeated here."""
-_LONGEST_WORDS = 300
 
 
 def connect(access: ClusterAccess) -> tuple[ApiClient, str]:
@@ -76,40 +73,13 @@ def _load_kubeconfig(access: ClusterAccess, configuration: Configuration) -> str
     item = users.get_with_name(context.get("user"), safe=True) if users else None
     user = (item.value.get("user") or {}) if item else {}
     if item and "exec" in user:
+        cluster = content["clusters"].get_with_name(context["cluster"])
         # Kubernetes' library would only log that the command failed, and go on as nobody.
-        user |= _login_by_command(user.pop("exec"), Path(item.path or "").parent)
+        user |= login_by_command(user.pop("exec"), _folder(item), cluster.value.get("cluster") or {}, _folder(cluster))
     loader.load_and_set(configuration)
     return str(context.get("namespace") or "")
 
 
-def _login_by_command(command: dict[str, Any], folder: Path) -> dict[str, str]:
-    """Run the command that a kubeconfig names; returns the user's fields with what it gave.
-
-    Raises:
-        EngineLoginError: It failed.
-    """
-    shown = shlex.join([str(command.get("command")), *map(str, command.get("args") or ())])
-    try:
-        given = ExecProvider(kube_config.ConfigNode("exec", command), str(folder)).run()
-        if "token" in given:
-            return {"token": given["token"]}
-        pair = {"client-certificate-data": given["clientCertificateData"], "client-key-data": given["clientKeyData"]}
-    except KeyError as error:
-        raise _failed(shown, f"its answer has no {error}") from error
-    except FileNotFoundError as error:
-        raise _failed(
-            shown,
-            "there is no such program. Where Blender was started from a menu it does not see what your shell does: write the"
-            " program's whole path in the kubeconfig",
-        ) from error
-    except (ConfigException, OSError) as error:
-        raise _failed(shown, str(error).removeprefix("exec: ")) from error
-    return {key: base64.b64encode(text.encode()).decode() for key, text in pair.items()}
-
-
-def _failed(command: str, why: str) -> EngineLoginError:
-    said = " ".join(why.split())
-    short = said if len(said) <= _LONGEST_WORDS else f"…{said[-_LONGEST_WORDS:]}"
-    return EngineLoginError(
-        f"The command by which the kubeconfig logs in failed, {command}: {short.rstrip('.')}. Log in to the cluster again, or ask its admin."
-    )
+def _folder(entry: kube_config.ConfigNode) -> Path:
+    """Where the kubeconfig lies that has this entry: there may be several."""
+    return Path(entry.path or "").parent
