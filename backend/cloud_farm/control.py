@@ -21,6 +21,7 @@ from .profile import FarmProfile
 from .status import JobStatus
 from .stores import Store
 from .toolchain import local_toolchain, pod_toolchain
+from .upload_lock import upload_lock
 
 OVERRIDES = ("samples", "percentage", "seed", "engine", "file_format", "device", "view_layers")
 """RenderJob fields that a further revision may change: those that need no new pack."""
@@ -103,20 +104,39 @@ class JobControl:
             )
         self._require_schema()
         stored = self._stored_plan()
-        self._clear_stop()
-        # What failed before counts no more: the markers hold the count of tries.
-        self._store.trash(self._layout.folder / "markers", job_id=self._job_id)
-        history.append_event(self._store, self._job_id, history.RETRIED, revision=stored.revision)
-        self._engine.submit(_unfinished(stored, status))
+        with upload_lock(self._job_id):
+            self._clear_stop()
+            # What failed before counts no more: the markers hold the count of tries.
+            self._store.trash(self._layout.folder / "markers", job_id=self._job_id)
+            history.append_event(self._store, self._job_id, history.RETRIED, revision=stored.revision)
+            self._engine.submit(_unfinished(stored, status))
         return stored.revision
 
-    def start_rest(self, status: JobStatus) -> RenderPlan:
-        """Start what an interrupted submission left out; returns the plan. What began, or what people did to it, stays."""
+    @property
+    def document(self) -> JobDocument:
+        """The job's job.json."""
+        return self._document
+
+    def start_rest(self, status: JobStatus) -> tuple[RenderPlan, int]:
+        """Start what an interrupted submission left out; returns the plan, and how many chunks were started.
+
+        Nothing is where the job is over, or where people did something to it since.
+        """
         stored = self._stored_plan()
-        is_fresh = history.last_control(self._history()) == history.SUBMITTED and status.state != "done"
-        if is_fresh and (status.engine_running or not self._store.list(self._layout.attempts)):
-            self._engine.submit(stored)
-        return stored
+        if history.last_control(self._history()) != history.SUBMITTED or status.state == "done":
+            return stored, 0
+        rest = self._never_begun(stored, status)
+        if rest:
+            # What runs is told to the engine as a whole: it knows which parts of it are missing.
+            wanted = None if status.engine_running else rest
+            self._engine.submit(dataclasses.replace(stored, wanted=wanted))
+        return stored, len(rest)
+
+    def _never_begun(self, planned: RenderPlan, status: JobStatus) -> frozenset[str]:
+        """Return the chunks that the engine does not know (any more), and of which no attempt was made."""
+        begun = {entry.name.partition(".")[0] for entry in self._store.list(self._layout.attempts)}
+        begun |= {task.id for task in status.tasks}
+        return frozenset(chunk.id for chunk in planned.chunks if chunk.id not in begun)
 
     def new_revision(
         self, frames: FrameRange | None, overrides: Mapping[str, Any], *, allow_scripts: bool = False
@@ -140,8 +160,9 @@ class JobControl:
         )  # fmt: skip
         self._engine.manifests(planned)  # what the engine can't take is refused before anything is written
         publish_plan(planned, self._store)
-        self._clear_stop()
-        self._engine.submit(planned)
+        with upload_lock(self._job_id):
+            self._clear_stop()
+            self._engine.submit(planned)
         return revision
 
     def _next_revision(self, submitted: tuple[int, ...]) -> int:

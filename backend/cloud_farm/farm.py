@@ -125,8 +125,8 @@ class Farm:
         from .submitting import finish_submission, is_submitted, submit_ready
 
         if is_job_id(job_id) and is_submitted(self.store, job_id):
-            landing = self.landing_folder(job_id)
-            return finish_submission(self._control(job_id), self.status(job_id), landing=landing, on_event=on_event)
+            control, landing = self._control(job_id), self.landing_folder(job_id)
+            return finish_submission(control, self.status(job_id), job, landing=landing, on_event=on_event)
         with self.prepare(
             job, allow_scripts=allow_scripts, home=home, job_id=job_id, on_event=on_event, cancel=cancel
         ) as ready:

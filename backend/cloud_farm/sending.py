@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -39,6 +39,7 @@ def send(
     on_event: Listener = ignore,
     cancel: CancelToken | None = None,
     pause: PauseSwitch | None = None,
+    start: Callable[[], None] = lambda: None,
 ) -> tuple[Finding, ...]:
     """Bring a job to the volume. Only the `submitted` event, written last, makes it one that runs.
 
@@ -47,6 +48,7 @@ def send(
 
     Args:
         pause: Halts the transfer while it is set.
+        start: Called once it is there, while it still counts as being sent: until then nothing of it can run.
 
     Returns:
         What the artist should know.
@@ -62,14 +64,17 @@ def send(
     space = _check_space(ready, assets, store, delivery)
     for finding in space:
         on_event(FindingFound(**to_json(finding)))
-    with _claimed(ready, store):
-        missing = delivery.missing(assets)
-        on_event(Stage("uploading", f"{len(missing)} of {counted(len(assets), 'file')} to send"))
-        delivery.send(missing)
-        _send_scripts(ready, store, cancel)
-        delivery.settle(assets)
-        write_note(ready.plan.job_id, ready.profile, ready.landing)  # once it is submitted nobody may be left to do so
-        publish_plan(ready.plan, store)
+    with upload_lock(ready.plan.job_id):
+        with _claimed(ready, store):
+            missing = delivery.missing(assets)
+            on_event(Stage("uploading", f"{len(missing)} of {counted(len(assets), 'file')} to send"))
+            delivery.send(missing)
+            _send_scripts(ready, store, cancel)
+            delivery.settle(assets)
+            # Now: once it is submitted nobody may be left to do so.
+            write_note(ready.plan.job_id, ready.profile, ready.landing)
+            publish_plan(ready.plan, store)
+        start()
     return (*space, *delivery.findings)
 
 
@@ -81,18 +86,17 @@ def _claimed(ready: Prepared, store: Store) -> Iterator[None]:
     """
     job_id = ready.plan.job_id
     layout = JobLayout(job_id)
-    with upload_lock(job_id):
-        if not store.put(_job_json(ready), layout.job_json, if_absent=True):
-            _take_over(ready, store)
-        try:
-            yield
-        except StoreUnreachableError:
-            raise  # it would not hear us
-        except BaseException:
-            forget_note(job_id)
-            with contextlib.suppress(StoreError):
-                store.trash(layout.folder, job_id=job_id)
-            raise
+    if not store.put(_job_json(ready), layout.job_json, if_absent=True):
+        _take_over(ready, store)
+    try:
+        yield
+    except StoreUnreachableError:
+        raise  # it would not hear us
+    except BaseException:
+        forget_note(job_id)
+        with contextlib.suppress(StoreError):
+            store.trash(layout.folder, job_id=job_id)
+        raise
 
 
 def _take_over(ready: Prepared, store: Store) -> None:

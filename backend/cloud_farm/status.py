@@ -30,6 +30,8 @@ _LONG_UPLOAD = 86400.0
 """Seconds after which an upload from another computer counts as interrupted."""
 _LONGEST_FRAMES = 60
 """Letters of a list of frames in a sentence."""
+_LONG_START = 120.0
+"""Seconds after which a submission from another computer counts as interrupted where nothing came of it."""
 NOT_ON_VOLUME = "not on volume"
 FINAL_STATES = ("done", "failed", "cancelled")
 
@@ -260,6 +262,8 @@ class StatusReader:
 
     def _derive_still(self, engine: EngineStatus) -> tuple[str, str, bool]:
         """Nothing runs, not everything is done, and nobody asked for that."""
+        if not engine.known and self._is_being_started():
+            return "queued", "It is just being submitted.", False
         over = {"done", "failed"}
         if not engine.known or any(task.phase not in over for task in engine.tasks):
             message = engine.message or "Nothing of this job runs any more, and frames are missing."
@@ -268,6 +272,13 @@ class StatusReader:
             message = "Every chunk ended, but frames have no record on the volume."
             return "failed", f"{message} Render them with: cloud-farm retry {self._document.id}", False
         return "failed", engine.message, False
+
+    def _is_being_started(self) -> bool:
+        """It was submitted or retried, and whoever did so may not have told the engine yet."""
+        if is_being_sent(self._document.id):
+            return True
+        age = self._store.server_time() - history.last_retry(self._history)
+        return self._history[-1].host != socket.gethostname() and age < _LONG_START
 
     def _status(self, engine: EngineStatus, landing: Landing | None) -> JobStatus:
         state, message, stalled = self._derive(engine)

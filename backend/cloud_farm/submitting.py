@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from . import history
 from .control import JobControl
 from .engines import Engine
+from .errors import InvalidJobError
 from .events import CancelToken, Listener, PauseSwitch, Stage, counted
 from .outcomes import Submission
 from .sending import send
@@ -15,6 +18,7 @@ from .stores import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .job import JobDocument, RenderJob
     from .status import JobStatus
     from .submission import Prepared
 
@@ -49,12 +53,52 @@ def is_submitted(store: Store, job_id: str) -> bool:
     return bool(history.revisions(history.read_history(store, job_id)))
 
 
-def finish_submission(control: JobControl, status: JobStatus, *, landing: Path, on_event: Listener) -> Submission:
-    """Start what an interrupted submission did not start any more; a job that began is left as it is.
+def finish_submission(
+    control: JobControl, status: JobStatus, job: RenderJob, *, landing: Path, on_event: Listener
+) -> Submission:
+    """Start what an interrupted submission did not start any more; what began, or what people did to the job, stays.
+
+    Args:
+        job: What is submitted again.
 
     Raises:
+        InvalidJobError: The job on the farm is another one, or somebody stopped it.
         EngineError: What renders did not take it.
     """
-    on_event(Stage("submitting", "It is on the farm already; what is missing is started"))
-    planned = control.start_rest(status)
+    document = control.document
+    _require_same(document, job)
+    if status.state in ("cancelling", "cancelled", "paused"):
+        go_on = "resume" if status.state == "paused" else "retry"
+        raise InvalidJobError(
+            f"Job {status.id} was submitted before and is {status.state}. Go on with: cloud-farm {go_on} {status.id}"
+        )
+    planned, started = control.start_rest(status)
+    on_event(Stage("submitting", _what_was_done(status, started)))
     return Submission(status.id, planned.revision, planned, (), landing)
+
+
+def _require_same(document: JobDocument, job: RenderJob) -> None:
+    """Refuse an id that another job has."""
+    if document.owner != history.user_name():
+        raise InvalidJobError(f"Job {document.id} is {document.owner}'s, from {document.host}. Choose another id.")
+    stored = document.job
+    ours = dataclasses.replace(job, scene_file=_name(job.scene_file), landing=stored.landing)
+    theirs = dataclasses.replace(stored, scene_file=_name(stored.scene_file))
+    other = [
+        field.name for field in dataclasses.fields(job) if getattr(ours, field.name) != getattr(theirs, field.name)
+    ]
+    if other:
+        raise InvalidJobError(
+            f"Job {document.id} is on the farm already, as another one: {', '.join(other)} differ"
+            f"{'s' if len(other) == 1 else ''}. Choose another id."
+        )
+
+
+def _name(scene_file: str) -> str:
+    return PurePosixPath(scene_file.replace("\\", "/")).name
+
+
+def _what_was_done(status: JobStatus, started: int) -> str:
+    if started:
+        return f"It was submitted before; {counted(started, 'chunk')} that had not begun were started"
+    return f"It was submitted before and is {status.state}; nothing had to be started"

@@ -181,6 +181,14 @@ def test_a_killed_submission_is_shown_as_interrupted_and_can_be_deleted(farm: Fa
     assert farm.jobs() == ()
 
 
+def test_a_job_counts_as_queued_until_what_renders_was_told(farm: Farm, tmp_path: Path) -> None:
+    ready = prepare(tmp_path / "scene", CONTENTS)
+    seen: list[str] = []
+    send(ready, farm.store, start=lambda: seen.append(farm.status(ready.plan.job_id).state))
+    assert seen == ["queued"]
+    assert farm.status(ready.plan.job_id).stalled, "whoever sent it died before it told anybody"
+
+
 def test_an_upload_from_another_computer_is_believed_for_a_day(farm: Farm, tmp_path: Path) -> None:
     ready = prepare(tmp_path / "scene", CONTENTS)
     layout = JobLayout(ready.plan.job_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -98,13 +99,43 @@ def test_what_is_over_is_not_rendered_again(farm: Farm, job: RenderJob) -> None:
     assert attempts(farm) == before
 
 
-def test_what_was_cancelled_stays_so(farm: Farm, job: RenderJob) -> None:
-    farm.submit(job, job_id=JOB)
+def test_what_was_cancelled_stays_so_and_that_is_said(farm: Farm, job: RenderJob) -> None:
+    long = dataclasses.replace(job, samples=400, percentage=60)
+    farm.submit(long, job_id=JOB)
     farm.cancel(JOB)
     before = attempts(farm)
-    stages_of_submission(farm, job)
-    assert farm.status(JOB).state in ("cancelled", "done")
+    with pytest.raises(InvalidJobError, match=f"is cancelled. Go on with: cloud-farm retry {JOB}"):
+        farm.submit(long, job_id=JOB)
+    assert farm.status(JOB).state == "cancelled"
     assert attempts(farm) == before
+
+
+def test_chunks_that_the_engine_was_never_told_of_are_rendered_and_no_frame_twice(farm: Farm, job: RenderJob) -> None:
+    """As where two of many Workflows were made before the submitter died, and ended before anybody came back."""
+    farm.submit(job, job_id=JOB)
+    farm.follow(JOB)
+    farm.engine.forget(JOB)
+    folder = Path(farm.profile.volume.mount_path) / JobLayout(JOB).folder
+    last = sorted(path.name.partition(".")[0] for path in (folder / "attempts").iterdir())[-1]
+    records = folder / "records" / "r1" / "0"
+    for path in (*(folder / "attempts").glob(f"{last}.*"), *records.glob("*.00000[34].*")):
+        path.unlink()
+    kept = {path.name: path.stat().st_mtime_ns for path in records.glob("*.json")}
+    assert len(kept) == 2
+    stages_of_submission(farm, job)
+    assert farm.follow(JOB).state == "done"
+    assert kept.items() < {path.name: path.stat().st_mtime_ns for path in records.glob("*.json")}.items()
+
+
+def test_another_job_does_not_get_the_id(farm: Farm, job: RenderJob) -> None:
+    farm.submit(job, job_id=JOB)
+    with pytest.raises(InvalidJobError, match="frames, samples differ. Choose another id"):
+        farm.submit(dataclasses.replace(job, frames="1-2", samples=2), job_id=JOB)
+    farm.follow(JOB)
+    path = Path(farm.profile.volume.mount_path) / JobLayout(JOB).job_json
+    path.write_text(json.dumps({**json.loads(path.read_text()), "owner": "grace"}))
+    with pytest.raises(InvalidJobError, match="is grace's"):
+        open_farm(flags={"volume.mount_path": farm.profile.volume.mount_path}).submit(job, job_id=JOB)
 
 
 def test_an_id_that_is_none_is_refused_before_anything_is_sent(farm: Farm, job: RenderJob) -> None:
