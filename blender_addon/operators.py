@@ -72,7 +72,7 @@ class _Begin(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> Any:
         from .cloud_farm.errors import CloudFarmError
-        from .scene_reader import take_snapshot
+        from .scene_reader import source_of, take_snapshot
 
         scene, farm, began = context.scene, chosen_farm(context), time.perf_counter()
         assert scene is not None
@@ -84,7 +84,9 @@ class _Begin(bpy.types.Operator):
         seconds = time.perf_counter() - began
         self.report({"INFO"}, rpt_("Saved a copy in {:.1f} s; Blender can go on with its work").format(seconds))
         title = Path(bpy.data.filepath).stem or scene.name
-        SESSION.outbox.begin(snapshot, farm=farm, title=title, verb=self.verb, saving_seconds=seconds)
+        SESSION.outbox.begin(
+            snapshot, farm=farm, title=title, source=source_of(scene), verb=self.verb, saving_seconds=seconds
+        )
         return _DONE
 
 

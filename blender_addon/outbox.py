@@ -1,4 +1,4 @@
-"""What is on its way to a farm: one scene at a time is sent, looked over, or scouted with three frames."""
+"""What is on its way to a farm: scenes that are sent, looked over, or scouted with three frames. One of them is shown."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ class Sending:
     """A scene on its way to a farm.
 
     Attributes:
+        source: Of what it is a copy: a newer one of the same source takes its place. Empty: of what nobody can say.
         verb: SEND, CHECK or SCOUT.
         request: The worker's number for it; 0 once it is over.
         can_go_on: It was broken off by something that may pass: the snapshot is kept to be sent again.
         needs_leave: It waits until Blender may go online, or is being stopped for that.
+        is_given_up: A newer one took its place while it was on its way.
         again_at: When it is sent again by itself, by the outbox's clock; None: when the artist says so.
         tries: How often the farm was away.
         crashes: How often the worker died over it.
@@ -45,6 +47,7 @@ class Sending:
     farm: str
     title: str
     snapshot: Path
+    source: str = ""
     verb: str = SEND
     request: int = 0
     step: str = "Beginning"
@@ -53,6 +56,7 @@ class Sending:
     error: str = ""
     can_go_on: bool = False
     needs_leave: bool = False
+    is_given_up: bool = False
     again_at: float | None = None
     tries: int = 0
     crashes: int = 0
@@ -64,11 +68,21 @@ class Sending:
         """Whether its snapshot waits for the artist's word, after scouts."""
         return self.verb == SCOUT and self.result is not None
 
+    @property
+    def is_to_be_sent(self) -> bool:
+        """Whether it is being sent, or will be."""
+        return self.verb == SEND and (bool(self.request) or self.can_go_on)
+
+    def is_newer_than(self, other: Sending) -> bool:
+        """Whether it takes the place of one that was made before it."""
+        return self.verb == SEND and bool(self.source) and (self.farm, self.source) == (other.farm, other.source)
+
 
 class Outbox:
     """Sends scenes, one after the other.
 
     Attributes:
+        sending: The one that is shown; others that are to be sent stand behind it, and go on by themselves.
         is_saving: A copy of the scene is about to be saved, for which Blender waits.
 
     Args:
@@ -95,26 +109,43 @@ class Outbox:
         self._on_taken = on_taken
         self._may_reach = may_reach
         self._clock = clock
-        self._look_again: tuple[float, Path] | None = None
+        self._behind: list[Sending] = []
+        self._dropped: set[Path] = set()
+        self._folder: Path | None = None
+        self._look_again_at: float | None = None
 
     @property
     def is_busy(self) -> bool:
-        """Whether a scene is on its way."""
+        """Whether the scene that is shown is on its way."""
         return self.sending is not None and bool(self.sending.request)
 
     def begin(
-        self, snapshot: Path, *, farm: str, title: str, verb: str = SEND, saving_seconds: float | None = None
+        self,
+        snapshot: Path,
+        *,
+        farm: str,
+        title: str,
+        source: str = "",
+        verb: str = SEND,
+        saving_seconds: float | None = None,
     ) -> None:
         """Have the worker take a snapshot; what was said before is forgotten.
 
-        What was broken off is only given up for a newer one of the same scene: else it is gone on with at the next start.
+        What was broken off is only given up for a newer one of the same source: else it stands behind this one.
         """
-        before = self.sending
-        is_newer = verb == SEND and before is not None and (before.farm, before.title) == (farm, title)
-        if before is not None and before.snapshot != snapshot and (is_newer or before.is_held):
-            self._give_up(before)
-        self.sending = Sending(farm, title, snapshot, verb, saving_seconds=saving_seconds)
-        self._ask(self.sending)
+        newer = Sending(farm, title, snapshot, source, verb, saving_seconds=saving_seconds)
+        before, self._behind = self._behind, []
+        if self.sending is not None and (self.sending.is_to_be_sent or self.sending.is_held):
+            before.append(self.sending)
+        for one in before:
+            if one.snapshot == snapshot:
+                continue  # it is sent again
+            if one.is_held or newer.is_newer_than(one):
+                self._give_up(one)
+            else:
+                self._behind.append(one)
+        self.sending = newer
+        self._ask(newer)
 
     def send_again(self) -> None:
         """Send the snapshot that is still there: what was broken off, or what waited for the artist's word.
@@ -123,16 +154,19 @@ class Outbox:
         """
         sending = self.sending
         if sending is not None and (sending.can_go_on or sending.is_held):
-            self.begin(sending.snapshot, farm=sending.farm, title=sending.title)
+            self.begin(sending.snapshot, farm=sending.farm, title=sending.title, source=sending.source)
 
     def dismiss(self) -> None:
         """Forget what was said, and give up what was broken off or held; what is on its way can only be stopped."""
         if self.sending is not None and not self.sending.request:
             self._give_up(self.sending)
-            self.sending = None
+            self._forget(self.sending)
 
     def _give_up(self, sending: Sending) -> None:
-        if sending.can_go_on or sending.is_held:
+        if sending.request:
+            sending.is_given_up = True
+            self._halt(sending)
+        elif sending.can_go_on or sending.is_held:
             self._drop(sending)
 
     def stop(self) -> None:
@@ -146,10 +180,18 @@ class Outbox:
 
         What is on its way when that leave is taken back waits for it.
         """
-        sending = self.sending
-        if sending is None:
-            self._look_around()
-            return False
+        went_on = [self._go_on(one) for one in self._all()]
+        if self._look_again_at is not None and self._clock() >= self._look_again_at and self._folder is not None:
+            self.look_back(self._folder)
+        if self.sending is None and self._behind:
+            self.sending = self._behind.pop(0)
+            return True
+        return any(went_on)
+
+    def _all(self) -> list[Sending]:
+        return [*([] if self.sending is None else [self.sending]), *self._behind]
+
+    def _go_on(self, sending: Sending) -> bool:
         may = self._may_reach(sending.farm)
         if sending.request:
             if may or sending.needs_leave:
@@ -158,20 +200,16 @@ class Outbox:
             self._halt(sending)
             return True
         is_due = sending.needs_leave or (sending.again_at is not None and self._clock() >= sending.again_at)
-        if may and is_due and sending.can_go_on:
+        if may and is_due and sending.can_go_on and not any(one.request for one in self._all()):
             self._ask(sending)
             return True
         return False
 
     def look_back(self, folder: Path) -> None:
         """Go on with what an earlier Blender was sending when it was closed; what needs leave for that waits for it."""
-        self._look_again = None
-        if any(folder.glob("*/snapshot.json")):
-            self._client().ask("waiting", lambda line: self._take_waiting(folder, line), folder=str(folder))
-
-    def _look_around(self) -> None:
-        if self._look_again is not None and self._clock() >= self._look_again[0]:
-            self.look_back(self._look_again[1])
+        self._folder, self._look_again_at = folder, None
+        if any(folder.glob("*")):
+            self._client().ask("waiting", self._take_waiting, folder=str(folder))
 
     def _ask(self, sending: Sending) -> None:
         """Ask the worker for it, for the first time or again."""
@@ -188,19 +226,27 @@ class Outbox:
 
     # -- what the worker says -------------------------------------------------------------------------------------------
 
-    def _take_waiting(self, folder: Path, line: Mapping[str, Any]) -> None:
-        found = line["result"]["waiting"] if "result" in line else ()
-        waiting = [one for one in found if not one["held"]]
+    def _take_waiting(self, line: Mapping[str, Any]) -> None:
+        known = self._dropped | {one.snapshot for one in self._all()}
+        found = [one for one in line.get("result", {}).get("waiting", ()) if Path(one["snapshot"]) not in known]
+        waiting = sorted((one for one in found if not one["held"]), key=lambda one: not self._may_reach(one["farm"]))
         if len(waiting) < len(found):  # who holds it may just end
-            self._look_again = self._clock() + _LOOK_AGAIN_SECONDS, folder
-        for found in sorted(waiting, key=lambda found: not self._may_reach(found["farm"]))[:1]:
-            if self.sending is not None:
-                return
-            self.sending = Sending(found["farm"], found["title"], Path(found["snapshot"]))
-            if self._may_reach(found["farm"]):
-                self._ask(self.sending)
-            else:
-                _wait_for_leave(self.sending)
+            self._look_again_at = self._clock() + _LOOK_AGAIN_SECONDS
+        for one in waiting[:1]:
+            self._take_up(Sending(one["farm"], one["title"], Path(one["snapshot"]), one["source"]))
+
+    def _take_up(self, sending: Sending) -> None:
+        """Go on with what an earlier Blender left, as soon as nothing else is on its way."""
+        if not self._may_reach(sending.farm):
+            _wait_for_leave(sending)
+        elif any(one.request for one in self._all()):
+            sending.can_go_on, sending.again_at = True, self._clock()
+        else:
+            self._ask(sending)
+        if self.sending is None:
+            self.sending = sending
+        else:
+            self._behind.append(sending)
 
     def _take(self, sending: Sending, line: Mapping[str, Any]) -> None:
         """Take in what is said of one scene; by then another may be on its way."""
@@ -223,7 +269,7 @@ class Outbox:
 
     def _take_error(self, sending: Sending, error: Mapping[str, Any]) -> None:
         kind, is_sent = str(error["kind"]), sending.verb == SEND
-        if kind == "Cancelled":
+        if kind == "Cancelled" or sending.is_given_up:
             self._take_stop(sending)
         elif kind == "WorkerDied" and sending.verb != SCOUT and sending.crashes < _MOST_CRASHES:
             sending.crashes += 1
@@ -243,7 +289,7 @@ class Outbox:
 
     def _take_stop(self, sending: Sending) -> None:
         """It was stopped: by the artist, who knows, or because Blender may not go online any more."""
-        if sending.needs_leave:
+        if sending.needs_leave and not sending.is_given_up:
             _wait_for_leave(sending)
         if not sending.can_go_on:
             self._drop(sending)
@@ -251,10 +297,14 @@ class Outbox:
                 self._forget(sending)
 
     def _forget(self, sending: Sending) -> None:
+        """It is over; an earlier Blender may have left more."""
         if self.sending is sending:
             self.sending = None
+        self._behind = [one for one in self._behind if one is not sending]
+        self._look_again_at = self._clock()
 
     def _drop(self, sending: Sending) -> None:
+        self._dropped.add(sending.snapshot)
         self._client().ask("drop", lambda _line: None, snapshot=str(sending.snapshot))
 
 

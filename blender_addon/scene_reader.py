@@ -117,18 +117,34 @@ def take_snapshot(scene: bpy.types.Scene, *, farm: str, below: Path, hold: bool 
         SnapshotError: It can't be written.
     """
     name = Path(bpy.data.filepath).stem or _UNTITLED
-    return write_snapshot(
-        read_job(scene, scene_file=Path(f"{name}.blend"), name=name), farm=farm, below=below, hold=hold
-    )
+    job = read_job(scene, scene_file=Path(f"{name}.blend"), name=name)
+    return write_snapshot(job, farm=farm, below=below, hold=hold, source=source_of(scene))
 
 
-def write_snapshot(job: RenderJob, *, farm: str, below: Path, hold: bool = False) -> Path:
+def source_of(scene: bpy.types.Scene) -> str:
+    """Return what a snapshot is a copy of: file, scene, cameras, frames and their folder; a newer one of the same takes its place.
+
+    Empty for a file that was never saved: two of those may be anything.
+
+    Raises:
+        FrameRangeError: What the artist typed makes no sense.
+    """
+    if not bpy.data.filepath:
+        return ""
+    camera = settings_of(scene).camera or scene.camera
+    span = f"{scene.frame_start}-{scene.frame_end}:{scene.frame_step}"
+    names = (bpy.data.filepath, scene.name, camera.name if camera else "", *(chosen_layers(scene) or ()))
+    return json.dumps([*names, scene.render.filepath, frames_text(scene), span])
+
+
+def write_snapshot(job: RenderJob, *, farm: str, below: Path, hold: bool = False, source: str = "") -> Path:
     """Write what is open, unsaved changes and painted images included, into a folder of its own; the session stays as it is.
 
     Args:
         job: Its scene file gives the copy its name.
         below: Where such folders are.
         hold: It waits for the artist's word: nobody sends it by itself.
+        source: Of what it is a copy.
 
     Returns:
         The folder. Its snapshot.json, written last, makes it one that can be sent.
@@ -146,6 +162,7 @@ def write_snapshot(job: RenderJob, *, farm: str, below: Path, hold: bool = False
         snapshot = {
             "schema": 1,
             "farm": farm,
+            "source": source,
             "job": to_json(job),
             "home": str(Path(bpy.data.filepath).parent) if bpy.data.filepath else "",
             "images": _save_painted(painted, folder),

@@ -178,8 +178,7 @@ class Session:
                 self.client.stop(request)
 
     def _take_submitted(self, job: str, farm: str) -> None:
-        """A scene is on its farm; there may be more that waits."""
-        self._has_looked_back, self._newly_sent = False, job
+        self._newly_sent = job
         self.refresh(farm)
         self.follow(job, farm)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -23,12 +25,15 @@ if TYPE_CHECKING:
     from .plan import RenderPlan
 
 SNAPSHOT = "snapshot.json"
-"""What makes a folder a snapshot of ours: {farm, job, home, images}, `home` the folder of the artist's own file or empty,
-`images` names of painted images to their files in the snapshot."""
+"""What makes a folder a snapshot of ours: {farm, source, job, home, images}, `source` of what it is a copy, `home` the folder of
+the artist's own file or empty, `images` names of painted images to their files in the snapshot."""
 HOLD = "hold"
 """A file in a snapshot that waits for the artist's word: it is not sent by itself."""
 _JOB_ID = "job_id"
 _HOLD_SECONDS = 86400.0
+_HALF_SECONDS = 86400.0
+_OURS = re.compile(r"[0-9a-f]{32}")
+"""How the add-on calls the folders that it makes."""
 _REPOINT_SECONDS = 1800.0
 
 
@@ -114,28 +119,42 @@ def remove_snapshot(folder: Path) -> None:
         return
     (folder / SNAPSHOT).unlink(missing_ok=True)  # from here on it is none
     lock.release()
-    shutil.rmtree(folder, ignore_errors=True)  # what a virus scanner holds goes the next time
+    shutil.rmtree(folder, ignore_errors=True)  # what a virus scanner holds goes with `_remove_halves`
 
 
 def waiting_snapshots(below: Path) -> list[dict[str, Any]]:
     """List the snapshots that were not sent to the end: Blender was closed, or the farm was away.
 
-    Those that are `held` are being sent: by another Blender, or by the worker of one that just ends.
+    Those that are `held` are being sent: by another Blender, or by the worker of one that just ends. What can't be sent any more
+    is removed: nobody gave the word for it, or it was never saved to its end.
     """
     found = []
+    _remove_halves(below)
     for path in sorted(below.glob(f"*/{SNAPSHOT}")):
-        is_held = sending_lock(path.parent).is_held()
         if path.with_name(HOLD).exists():
             if time.time() - path.with_name(HOLD).stat().st_mtime > _HOLD_SECONDS:
                 remove_snapshot(path.parent)  # nobody came back to it
             continue
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            title = str(data["job"].get("name", ""))
-            found.append({"snapshot": str(path.parent), "farm": str(data["farm"]), "title": title, "held": is_held})
+            farm, title = str(data["farm"]), str(data["job"].get("name", ""))
+            source = str(data.get("source", ""))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # it can't be sent; nobody else's business either
+        is_held = sending_lock(path.parent).is_held()
+        found.append({"snapshot": str(path.parent), "farm": farm, "title": title, "source": source, "held": is_held})
     return found
+
+
+def _remove_halves(below: Path) -> None:
+    """Remove copies that a Blender was killed over while it saved them, and what was left when one was removed."""
+    for folder in [folder for folder in below.glob("*") if _OURS.fullmatch(folder.name) and folder.is_dir()]:
+        if (folder / SNAPSHOT).exists() or sending_lock(folder).is_held():
+            continue
+        with contextlib.suppress(OSError):  # somebody else removes it
+            touched = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+            if time.time() - touched > _HALF_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def scout_frames(plan: RenderPlan) -> str:

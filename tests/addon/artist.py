@@ -74,6 +74,19 @@ def pixel(path: Path) -> list[float]:
     return [round(value, 2) for value in image.pixels[at : at + 4]]
 
 
+def sources_of(scene: Any) -> list[str]:
+    """Return what copies of a scene are copies of: as it is, with other frames, with another folder, and as it was."""
+    source_of = importlib.import_module(f"{MODULE}.scene_reader").source_of
+    found = [source_of(scene)]
+    for name, value in (("frame_end", 4), ("filepath", "//elsewhere/")):
+        owner = scene if name == "frame_end" else scene.render
+        before = getattr(owner, name)
+        setattr(owner, name, value)
+        found.append(source_of(scene))
+        setattr(owner, name, before)
+    return [*found, source_of(scene)]
+
+
 def wait_for(session: Any, condition: Any, what: str) -> None:
     """Let the add-on's timer run, as a window would."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -115,6 +128,7 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
     wait_for(session, lambda: session.jobs[0]["state"] == "done", "the list says so")
     shown = [one for one in bpy.data.images if one.name.endswith("(Cloud Farm)")]
     found = {
+        "sources": sources_of(scene),
         "answer": sorted(answer),
         "before and after": [before, still],
         "snapshots": [taken, len(list(snapshots.iterdir()))],

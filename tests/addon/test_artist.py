@@ -19,6 +19,11 @@ def seen(extension: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dic
     return run_in_blender("artist.py", extension, folder, work="a project"), folder / "a project"
 
 
+def test_a_copy_of_other_frames_or_for_another_folder_takes_nobodys_place(seen: tuple[dict[str, Any], Path]) -> None:
+    first, *others, again = seen[0]["sources"]
+    assert first == again and len({first, *others}) == 3
+
+
 def test_frames_land_where_the_scene_says_and_are_seen(seen: tuple[dict[str, Any], Path]) -> None:
     found, folder = seen
     assert found["answer"] == ["FINISHED"]

@@ -110,14 +110,98 @@ def test_what_is_on_its_way_can_not_be_dismissed(box: Any, client: Client) -> No
     assert client.dropped == ["/a"]
 
 
-def test_a_newer_one_of_the_same_scene_takes_its_place_and_another_scene_does_not(box: Any, client: Client) -> None:
-    box.begin(Path("/a"), farm="local", title="shot")
+def test_a_newer_one_of_the_same_source_takes_its_place_and_another_does_not(box: Any, client: Client) -> None:
+    """Two scenes of one file, two files of one name and other frames are no newer ones, though they have one title."""
+    box.begin(Path("/a"), farm="local", title="shot", source="shot.blend, Scene, 1-100")
     client.answer(1, error=failed("StoreUnreachableError"))
-    box.begin(Path("/b"), farm="local", title="another")
+    box.begin(Path("/b"), farm="local", title="shot", source="shot.blend, Scene, 101-200")
     assert client.dropped == []
     client.answer(2, error=failed("StoreUnreachableError"))
-    box.begin(Path("/c"), farm="local", title="another")
+    box.begin(Path("/c"), farm="local", title="shot", source="shot.blend, Scene, 101-200")
     assert client.dropped == ["/b"]
+
+
+def test_scenes_of_files_that_were_never_saved_are_all_kept(box: Any, client: Client) -> None:
+    for snapshot in ("/a", "/b"):
+        box.begin(Path(snapshot), farm="local", title="Scene")
+        client.answer(len(client.asked), error=failed("StoreUnreachableError"))
+    assert client.dropped == []
+
+
+def test_a_newer_one_stops_what_is_on_its_way_beside_it(box: Any, client: Client) -> None:
+    box.begin(Path("/a"), farm="local", title="shot", source="one")
+    box.begin(Path("/b"), farm="local", title="other", source="two")
+    client.answer(2, result=SENT)
+    box.begin(Path("/c"), farm="local", title="shot", source="one")
+    assert client.stopped == [1]
+    client.answer(1, error=failed("Cancelled"))
+    assert client.dropped == ["/a"] and box.sending.snapshot == Path("/c")
+
+
+@pytest.mark.parametrize("verb", ["preflight", "scout"])
+def test_what_waits_goes_on_by_itself_after_a_check_or_scouts(box: Any, client: Client, verb: str) -> None:
+    box.begin(Path("/a"), farm="local", title="shot", source="one")
+    client.answer(1, error=failed("StoreUnreachableError"))
+    box.begin(Path("/b"), farm="local", title="shot", verb=verb)
+    box.now += 20
+    assert not box.tick() and len(client.asked) == 2, "one after the other"
+    client.answer(2, result={**SENT, "estimate": None})
+    assert box.tick() and client.asked[-1] == ("submit", "/a")
+    assert box.sending.result is not None, "what was found can still be read"
+    client.answer(len(client.asked), result=SENT)
+    box.now += 1000
+    assert not box.tick() and box.sending.snapshot == Path("/b")
+
+
+def test_what_waits_is_seen_again_once_what_was_said_is_dismissed(box: Any, client: Client, outbox: ModuleType) -> None:
+    box.begin(Path("/a"), farm="local", title="shot", source="one")
+    client.answer(1, error=failed("ProfileError"))
+    box.begin(Path("/b"), farm="local", title="shot", verb=outbox.CHECK)
+    client.answer(2, error=failed("InvalidJobError"))
+    box.dismiss()
+    assert box.tick() and box.sending.snapshot == Path("/a") and box.sending.can_go_on
+
+
+def test_what_fails_for_good_beside_another_is_told(box: Any, client: Client, outbox: ModuleType) -> None:
+    box.begin(Path("/a"), farm="local", title="shot", source="one")
+    box.begin(Path("/b"), farm="local", title="other", source="two")
+    client.answer(1, error=failed("InvalidJobError"))
+    client.answer(2, result=SENT)
+    assert box.tick() and (box.sending.snapshot, box.sending.error) == (Path("/a"), "no")
+
+
+def test_what_is_on_its_way_beside_another_needs_leave_too(box: Any, client: Client) -> None:
+    box.is_online = True
+    box.begin(Path("/a"), farm="studio", title="shot", source="one")
+    box.begin(Path("/b"), farm="local", title="other", source="two")
+    box.is_online = False
+    assert box.tick() and client.stopped == [1]
+
+
+@pytest.mark.parametrize("end", ["dismissed", "sent", "stopped"])
+def test_what_an_earlier_blender_left_is_looked_for_after_each_that_is_over(
+    box: Any, client: Client, tmp_path: Path, end: str
+) -> None:
+    box.look_back(tmp_path)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "snapshot.json").write_text("{}")
+    box.begin(tmp_path / "one", farm="local", title="shot")
+    if end == "sent":
+        client.answer(1, result=SENT)
+    elif end == "stopped":
+        box.stop()
+        client.answer(1, error=failed("Cancelled"))
+    else:
+        client.answer(1, error=failed("ProfileError"))
+        box.dismiss()
+    box.tick()
+    assert client.asked[-1] == ("waiting", str(tmp_path))
+    left = [
+        {"snapshot": str(tmp_path / "one"), "farm": "local", "title": "shot", "source": "", "held": False},
+        {"snapshot": "/left", "farm": "local", "title": "left", "source": "", "held": False},
+    ]
+    client.answer(len(client.asked), result={"waiting": left[1:] if end == "sent" else left})
+    assert client.asked[-1] == ("submit", "/left"), "what is being dropped is not sent"
 
 
 def test_an_answer_that_comes_late_is_about_its_own_scene(box: Any, client: Client) -> None:
@@ -207,7 +291,9 @@ def test_what_an_earlier_blender_left_waits_where_that_needs_leave(box: Any, cli
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "snapshot.json").write_text("{}")
     box.look_back(tmp_path)
-    client.answer(1, result={"waiting": [{"snapshot": "/far", "farm": "studio", "title": "a", "held": False}]})
+    client.answer(
+        1, result={"waiting": [{"snapshot": "/far", "farm": "studio", "title": "a", "source": "", "held": False}]}
+    )
     assert "'a' waits to be sent: the farm 'studio'" in box.sending.error and not box.is_busy
     box.is_online = True
     assert box.tick() and client.asked[1:] == [("submit", "/far")]
@@ -218,17 +304,23 @@ def test_what_another_blender_still_holds_is_looked_at_again(box: Any, client: C
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "snapshot.json").write_text("{}")
     box.look_back(tmp_path)
-    client.answer(1, result={"waiting": [{"snapshot": "/near", "farm": "local", "title": "b", "held": True}]})
+    client.answer(
+        1, result={"waiting": [{"snapshot": "/near", "farm": "local", "title": "b", "source": "", "held": True}]}
+    )
     box.tick()
     assert len(client.asked) == 1
     box.now += 5
     box.tick()
-    client.answer(2, result={"waiting": [{"snapshot": "/near", "farm": "local", "title": "b", "held": False}]})
+    client.answer(
+        2, result={"waiting": [{"snapshot": "/near", "farm": "local", "title": "b", "source": "", "held": False}]}
+    )
     assert client.asked[1:] == [("waiting", str(tmp_path)), ("submit", "/near")]
     client.answer(3, result=SENT)
+    box.tick()
+    client.answer(4, result={"waiting": []})
     box.now += 100
     box.tick()
-    assert len(client.asked) == 3, "nothing is held any more"
+    assert len(client.asked) == 4, "nothing is held any more"
 
 
 def test_what_an_earlier_blender_left_is_gone_on_with_where_that_needs_nobodys_leave(
@@ -240,8 +332,8 @@ def test_what_an_earlier_blender_left_is_gone_on_with_where_that_needs_nobodys_l
     (tmp_path / "one" / "snapshot.json").write_text("{}")
     box.look_back(tmp_path)
     waiting = [
-        {"snapshot": "/far", "farm": "studio", "title": "a", "held": False},
-        {"snapshot": "/near", "farm": "local", "title": "b", "held": False},
+        {"snapshot": "/far", "farm": "studio", "title": "a", "source": "", "held": False},
+        {"snapshot": "/near", "farm": "local", "title": "b", "source": "", "held": False},
     ]
     client.answer(1, result={"waiting": waiting})
     assert client.asked[1:] == [("submit", "/near")]

@@ -148,7 +148,7 @@ def test_what_waits_to_be_sent_is_listed_and_only_snapshots_are_removed(worker: 
     foreign.mkdir()
     (foreign / "work.blend").write_bytes(b"dear")
     found = worker.ask(1, "waiting", folder=str(tmp_path / "waiting"))["result"]["waiting"]
-    assert found == [{"snapshot": str(ours), "farm": "local", "title": "shot", "held": False}]
+    assert found == [{"snapshot": str(ours), "farm": "local", "title": "shot", "source": "", "held": False}]
     worker.ask(2, "drop", snapshot=str(foreign))
     worker.ask(3, "drop", snapshot=str(ours))
     assert not ours.exists()
@@ -181,6 +181,33 @@ def test_a_snapshot_whose_scene_is_gone_is_refused_before_anything_is_sent(worke
         pass
     assert answer["error"]["exit_code"] == 2
     assert folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "hours", "is_left"),
+    [("ab" * 16, 30, False), ("ab" * 16, 20, True), ("my own scenes", 30, True), ("AB" * 16, 30, True)],
+)
+def test_a_copy_that_was_never_saved_to_its_end_is_removed_after_a_day(
+    worker: Client, tmp_path: Path, name: str, hours: int, is_left: bool
+) -> None:
+    """Blender was killed while it saved; what is no folder of ours stays."""
+    half = tmp_path / "waiting" / name
+    half.mkdir(parents=True)
+    (half / "shot.blend").write_bytes(b"half")
+    long_ago = time.time() - hours * 3600
+    for path in (half / "shot.blend", half):
+        os.utime(path, (long_ago, long_ago))
+    assert worker.ask(1, "waiting", folder=str(tmp_path / "waiting"))["result"] == {"waiting": []}
+    assert half.exists() == is_left
+
+
+def test_a_copy_that_is_still_being_saved_stays_however_long_that_takes(worker: Client, tmp_path: Path) -> None:
+    half = tmp_path / "waiting" / ("ab" * 16)
+    half.mkdir(parents=True)
+    (half / "shot.blend").write_bytes(b"half")
+    os.utime(half, (0.0, 0.0))
+    worker.ask(1, "waiting", folder=str(tmp_path / "waiting"))
+    assert half.exists()
 
 
 def test_who_kills_it_loses_no_job(worker: Client) -> None:
