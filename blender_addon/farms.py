@@ -19,7 +19,7 @@ class Farms:
         names: Those that have a profile.
         profiles: What the worker said of each that was looked at.
         lights: What was found when one was tried out.
-        problem: Why one can't be shown, changed or tried out.
+        problem: Why one can't be changed or tried out.
     """
 
     def __init__(self, client: Callable[[], WorkerClient]) -> None:
@@ -29,6 +29,8 @@ class Farms:
         self.problem = ""
         self.is_testing = False
         self._client = client
+        self._about = ""
+        self._unread: dict[str, str] = {}
         self._wanted = ""
         self._asked = ""
 
@@ -37,10 +39,17 @@ class Farms:
         self._wanted = farm if farm not in self.profiles else ""
 
     def tick(self) -> None:
-        """Ask for what is looked at; once, whatever the answer is."""
-        if self._wanted and self._wanted != self._asked:
-            farm = self._asked = self._wanted
+        """Ask for what is looked at; once, but if the worker died over it."""
+        farm, self._wanted = self._wanted, ""
+        if farm and farm != self._asked:
+            self._asked = farm
             self._client().ask("profile", lambda line: self._take_profile(farm, line), farm=farm)
+
+    def problem_of(self, farm: str) -> str:
+        """Return why a farm can't be changed, tried out or shown; empty if it can."""
+        if self.problem and self._about in ("", farm):
+            return self.problem
+        return self._unread.get(farm, "")
 
     def save(
         self,
@@ -76,7 +85,7 @@ class Farms:
 
     def try_out(self, farm: str) -> None:
         """See whether a farm works, light by light."""
-        self.lights[farm], self.is_testing, self.problem = [], True, ""
+        self.lights[farm], self.is_testing, self.problem, self._about = [], True, "", farm
         self._client().ask("test", lambda line: self._take_light(farm, line), farm=farm)
 
     def take_hello(self, line: Mapping[str, Any]) -> None:
@@ -85,7 +94,7 @@ class Farms:
             self.names = tuple(line["result"]["farms"])
 
     def _change(self, farm: str, verb: str, *, then: Callable[[str], None] = lambda _farm: None, **data: Any) -> None:
-        self.problem = ""
+        self.problem, self._about = "", farm
         self._client().ask(verb, lambda line: self._take_change(farm, line, then), farm=farm, **data)
 
     def _take_change(self, farm: str, line: Mapping[str, Any], then: Callable[[str], None]) -> None:
@@ -98,14 +107,18 @@ class Farms:
         name = str(result.get("farm", farm))
         for changed in {farm, name}:
             self.profiles.pop(changed, None)
+            self._unread.pop(changed, None)
             self.lights.pop(changed, None)
         self._asked = ""
         then(name)
 
     def _take_profile(self, farm: str, line: Mapping[str, Any]) -> None:
         if "error" in line:
-            self.problem = self.problem or str(line["error"]["message"])
+            self._unread[farm] = str(line["error"]["message"])
+            if line["error"]["kind"] == "WorkerDied":
+                self._asked = ""
         else:
+            self._unread.pop(farm, None)
             self.profiles[farm] = line["result"]
 
     def _take_light(self, farm: str, line: Mapping[str, Any]) -> None:

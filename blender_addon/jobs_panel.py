@@ -14,6 +14,7 @@ import bpy
 from . import frame_strip, image_viewer
 from .drawing import age, duration, paragraph, units_across
 from .job_operators import active_job, can_resume
+from .preferences import chosen_farm
 from .properties import state_of
 from .registering import of_classes
 from .session import SESSION
@@ -70,8 +71,14 @@ class _Jobs:
     def draw(self, context: bpy.types.Context) -> None:
         """Draw list and details."""
         layout, state = self.layout, state_of(context)  # type: ignore[attr-defined]
+        if SESSION.watched_farm != chosen_farm(context):
+            layout.label(text="Jobs of this computer", icon="INFO")
         if SESSION.problem:
-            paragraph(layout.column(align=True), SESSION.problem, context, icon="ERROR")
+            row = layout.row()
+            paragraph(row.column(align=True), SESSION.problem, context, icon="ERROR")
+            row.operator("cloud_farm.dismiss_problem", text="", icon="X", emboss=False)
+        if SESSION.listing_problem:
+            paragraph(layout.column(align=True), SESSION.listing_problem, context, icon="ERROR")
         row = layout.row()
         row.template_list("CLOUDFARM_UL_jobs", "", state, "jobs", state, "active_job", rows=3)
         column = row.column(align=True)

@@ -135,6 +135,17 @@ class CLOUDFARM_OT_dismiss(bpy.types.Operator):
         return _DONE
 
 
+class CLOUDFARM_OT_dismiss_problem(bpy.types.Operator):
+    """Hide what went wrong with a job"""
+
+    bl_idname = "cloud_farm.dismiss_problem"
+    bl_label = "Dismiss"
+
+    def execute(self, _context: bpy.types.Context) -> Any:
+        SESSION.problem = ""
+        return _DONE
+
+
 class CLOUDFARM_OT_send_again(bpy.types.Operator):
     """Send the scene as it was then; what is on the farm already is not sent twice"""
 
@@ -184,7 +195,7 @@ class CLOUDFARM_OT_open_log(bpy.types.Operator):
 
 _CLASSES = (
     CLOUDFARM_OT_send, CLOUDFARM_OT_check, CLOUDFARM_OT_scout, CLOUDFARM_OT_stop_sending, CLOUDFARM_OT_dismiss,
-    CLOUDFARM_OT_send_again, CLOUDFARM_OT_refresh, CLOUDFARM_OT_open_log,
+    CLOUDFARM_OT_dismiss_problem, CLOUDFARM_OT_send_again, CLOUDFARM_OT_refresh, CLOUDFARM_OT_open_log,
 )  # fmt: skip
 
 register, unregister = of_classes(_CLASSES)

@@ -52,10 +52,12 @@ class CloudFarmPreferences(bpy.types.AddonPreferences):
 def _draw_farm(layout: bpy.types.UILayout, farm: str, context: bpy.types.Context) -> None:
     """Draw where a farm is, how it is, and where its secrets are kept."""
     profile = SESSION.farms.profiles.get(farm)
-    if SESSION.farms.problem:
-        paragraph(layout.column(align=True), SESSION.farms.problem, context, icon="ERROR")
+    problem = SESSION.farms.problem_of(farm)
+    if problem:
+        paragraph(layout.column(align=True), problem, context, icon="ERROR")
     if profile is None:
-        layout.label(text="Reading the profile" if not SESSION.farms.problem else "There is no such farm", icon="INFO")
+        if not problem:
+            layout.label(text="Reading the profile", icon="INFO")
         return
     values = {key: found["value"] for key, found in profile["values"].items()}
     column = layout.column(align=True)

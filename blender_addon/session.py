@@ -41,7 +41,8 @@ class Session:
         previews: Small pictures of large frames.
         jobs: What the worker said of each job, newest first.
         pictures: The newest whole picture of each followed job, by id.
-        problem: Why the jobs can't be listed.
+        problem: What went wrong with a job, until it is dismissed, something else is done, or it has passed.
+        listing_problem: Why the jobs can't be listed.
     """
 
     def __init__(self) -> None:
@@ -53,6 +54,7 @@ class Session:
         self.jobs: list[dict[str, Any]] = []
         self.pictures: dict[str, Mapping[str, Any]] = {}
         self.problem = ""
+        self.listing_problem = ""
         self._client: WorkerClient | None = None
         self._followed: dict[str, tuple[int, str]] = {}
         self._let_gone: set[str] = set()
@@ -85,7 +87,13 @@ class Session:
         """Somebody looks at the list of jobs: keep it fresh. Called while drawing, so it only takes a note."""
         self._is_watched = True
         if farm != self._watched_farm:
-            self._watched_farm, self._asked_at, self._is_listing = farm, -_REFRESH_SECONDS, False
+            self._look_at(farm)
+            self._asked_at, self._is_listing = -_REFRESH_SECONDS, False
+
+    @property
+    def watched_farm(self) -> str:
+        """The farm whose jobs are listed."""
+        return self._watched_farm
 
     def follow(self, job: str, farm: str) -> None:
         """Bring a job's frames here as they finish."""
@@ -95,26 +103,35 @@ class Session:
 
     def control(self, verb: str, job: str, farm: str) -> None:
         """Pause, resume, cancel, retry or delete a job."""
+        self.problem = ""
         self.client.ask(verb, lambda line: self._take_control(job, farm, line), farm=farm, job=job)
 
     def render_again(self, job: str, farm: str, frames: str) -> None:
         """Render chosen frames of a job once more, as a new revision."""
+        self.problem = ""
         answer = lambda line: self._take_control(job, farm, line)  # noqa: E731
         self.client.ask("retry", answer, farm=farm, job=job, frames=frames, force=True)
 
     def ask_for_frames(self, job: str, farm: str) -> None:
         """Show a job's frames that came before this Blender was started."""
+        self.problem = ""
         self.client.ask("frames", lambda line: self._take_frames(job, line), farm=farm, job=job)
 
     def ask_for_logs(self, job: str, farm: str) -> None:
         """Bring what a job's Blenders said into a text of the open file."""
-        folder = str(self.folder("logs"))
+        self.problem, folder = "", str(self.folder("logs"))
         self.client.ask("logs", lambda line: self._take_logs(job, line), farm=farm, job=job, folder=folder)
 
     def refresh(self, farm: str) -> None:
         """List the jobs of a farm anew."""
-        self._asked_at, self._is_listing, self._watched_farm = time.monotonic(), True, farm
+        self._look_at(farm)
+        self._asked_at, self._is_listing = time.monotonic(), True
         self.client.ask("jobs", lambda line: self._take_jobs(farm, line), farm=farm)
+
+    def _look_at(self, farm: str) -> None:
+        """List the jobs of this farm from now on, and no more those of another."""
+        if farm != self._watched_farm:
+            self._watched_farm, self.jobs, self.listing_problem, self._changed = farm, [], "", True
 
     def job(self, job_id: str) -> dict[str, Any] | None:
         """Return what is known of a job in the list."""
@@ -230,9 +247,9 @@ class Session:
         if farm != self._watched_farm:
             return  # another farm was chosen meanwhile
         if "error" in line:
-            self.problem = str(line["error"]["message"])
+            self.listing_problem = str(line["error"]["message"])
             return
-        self.problem = ""
+        self.listing_problem = ""
         self.jobs = [{**job, "farm": farm} for job in line["result"]["jobs"]]
         for job in self.jobs:
             if job["state"] in _ACTIVE_STATES and job["is_ours"]:
@@ -248,7 +265,7 @@ class Session:
 
     def _take_control(self, job: str, farm: str, line: Mapping[str, Any]) -> None:
         if "error" in line:
-            self.problem = str(line["error"]["message"])  # a list that is fresh would wipe it away
+            self.problem = str(line["error"]["message"])
         else:
             self.refresh(farm)
 

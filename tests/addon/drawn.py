@@ -173,13 +173,10 @@ def main(zip_file: str) -> dict[str, Any]:
         session.pictures = {JOB["id"]: PICTURE}
         found[state] = draw(session)
     found |= looked_at(session)
-    session.pictures = {}
-    session.problem = "The farm does not answer."
-    found["problem"] = draw(session)
+    found |= told(session)
     bpy.context.preferences.addons[MODULE].preferences.farm = "studio"
-    session.farms.problem = "There is no farm 'studio'."
-    found["no such farm"] = draw(session)
-    session.farms.problem, session.farms.profiles, session.farms.lights = "", {"studio": PROFILE}, {"studio": LIGHTS}
+    found |= farm_told(session.farms)
+    session.farms.profiles, session.farms.lights = {"studio": PROFILE}, {"studio": LIGHTS}
     found["farm"] = draw(session)
     session.farms.is_testing = True
     found["testing"] = draw(session)
@@ -187,6 +184,49 @@ def main(zip_file: str) -> dict[str, Any]:
     found["import"] = draw_import()
     found |= {f"dialog {all_of_it}": draw_dialog(all_of_it) for all_of_it in (False, True)}
     return {**found, "operators": described_operators(), "properties": described_properties(scene)}
+
+
+def told(session: Any) -> dict[str, Any]:
+    """Draw what went wrong with a job while the list is read anew, first in vain; and the list of another farm."""
+    session.pictures = {}
+    session.problem = "The job can't be paused."
+    session._take_jobs("local", {"error": {"kind": "StoreUnreachableError", "message": "The farm does not answer."}})
+    found = {"problem": draw(session)}
+    session._take_jobs("local", {"result": {"jobs": [{**JOB, "landed": 12}]}})
+    found["problem of a job"] = draw(session)
+    bpy.ops.cloud_farm.dismiss_problem()
+    found["no problem"] = draw(session)
+    preferences = bpy.context.preferences.addons[MODULE].preferences
+    preferences.farm = "studio"
+    found["jobs of this computer"] = draw(session)
+    preferences.farm = "local"
+    session.watch("studio")
+    found["jobs of another farm"] = list(session.jobs)
+    return found
+
+
+def farm_told(farms: Any) -> dict[str, Any]:
+    """Draw a farm whose profile can't be read, whose reader died and is asked again, and of which something else went wrong."""
+    found: dict[str, Any] = {}
+    asked: list[str] = []
+    farms._client = lambda: SimpleNamespace(ask=lambda verb, answer, farm: asked.append(f"{verb} {farm}"))
+    for name, kind, message in (
+        ("no such farm", "ProfileError", "There is no farm 'studio'."),
+        ("reader died", "WorkerDied", "It died."),
+    ):
+        farms._asked = ""
+        farms.watch("studio")
+        farms.tick()
+        farms._take_profile("studio", {"error": {"kind": kind, "message": message}})
+        found[name] = draw(part("session").SESSION)
+        farms.tick()
+    found["asked"] = list(asked)
+    farms._take_profile("studio", {"result": PROFILE})
+    found["read"] = draw(part("session").SESSION)
+    farms._change("other", "remove_profile")
+    farms._take_change("other", {"error": {"kind": "ProfileError", "message": "It can't go."}}, lambda _farm: None)
+    found["of another farm"] = draw(part("session").SESSION)
+    return found
 
 
 def sent(session: Any, outbox: Any) -> dict[str, Any]:

@@ -175,6 +175,30 @@ def test_a_job_whose_runner_died_goes_on_and_one_with_a_page_shows_it(drawn: dic
     assert "show_page" not in buttons(drawn, "large", "CLOUDFARM_MT_job")
 
 
+def test_what_went_wrong_with_a_job_is_read_and_dismissed_however_fresh_the_list_is(drawn: dict[str, Any]) -> None:
+    both = texts(drawn, "problem", JOBS)
+    assert "The job can't be paused." in both and "The farm does not answer." in both
+    left = texts(drawn, "problem of a job", JOBS)
+    assert "The job can't be paused." in left and "The farm does not answer." not in left
+    assert "dismiss_problem" in buttons(drawn, "problem of a job", JOBS)
+    assert "The job can't be paused." not in texts(drawn, "no problem", JOBS)
+    assert "dismiss_problem" not in buttons(drawn, "no problem", JOBS)
+
+
+def test_jobs_of_another_farm_are_none_of_this_one(drawn: dict[str, Any]) -> None:
+    assert drawn["jobs of another farm"] == []
+    assert "Jobs of this computer" in texts(drawn, "jobs of this computer", JOBS)
+    assert "Jobs of this computer" not in texts(drawn, "no problem", JOBS)
+
+
+def test_a_farm_whose_profile_could_not_be_read_is_read_again(drawn: dict[str, Any]) -> None:
+    assert drawn["asked"] == ["profile studio"] * 3, "not where it would be in vain"
+    died = texts(drawn, "reader died", "preferences")
+    assert "It died." in died and "There is no" not in died
+    assert "It died." not in texts(drawn, "read", "preferences")
+    assert "It can't go." not in texts(drawn, "of another farm", "preferences")
+
+
 def test_preferences_show_a_farm_its_lights_and_where_secrets_are(drawn: dict[str, Any]) -> None:
     said = texts(drawn, "farm", "preferences")
     assert "https://files.example.com as ada" in said
