@@ -19,7 +19,7 @@ from typing import Any
 import bpy
 
 from .cloud_farm import platform
-from .cloud_farm.version import PROTOCOL
+from .cloud_farm.version import LAST_WORDS_SECONDS, PROTOCOL
 
 Answer = Callable[[Mapping[str, Any]], None]
 _START = (
@@ -28,7 +28,7 @@ _START = (
 )
 _READ = 1 << 16
 _MOST_LINES = 50  # a tick; the rest waits for the next one
-_LAST_WORDS_SECONDS = 2.0
+_EXIT_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
@@ -68,7 +68,6 @@ class WorkerClient:
     ) -> None:
         self.log = log
         self._reword = reword
-        self.on_start: Callable[[], None] | None = None
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._command: list[str] = []
@@ -138,7 +137,7 @@ class WorkerClient:
         atexit.unregister(self.close)
         _close(process)
         try:
-            process.wait(_LAST_WORDS_SECONDS)
+            process.wait(LAST_WORDS_SECONDS + _EXIT_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -170,8 +169,6 @@ class WorkerClient:
             platform.never_wait(stream.fileno())
         self._received, self._greeted = b"", False
         atexit.register(self.close)
-        if self.on_start is not None:
-            self.on_start()
 
     def _is_dead(self) -> bool:
         """Notice a worker that ended; everybody who waits for it is told."""

@@ -18,17 +18,17 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import CloudFarmError
 from .events import CancelToken
-from .version import PROTOCOL, VERSION
+from .version import LAST_WORDS_SECONDS, PROTOCOL, VERSION
 
 _LONGEST_LINE = 4 << 20
 _LARGEST_LOG = 1 << 20
-_LAST_WORDS_SECONDS = 3.0
 _log = logging.getLogger(__name__)
 
 
@@ -38,24 +38,27 @@ class Worker:
     Args:
         source: Lines come from here.
         sink: Lines go here; nothing else may write to it.
+        on_line: Called with each line that goes there.
     """
 
-    def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
+    def __init__(self, source: BinaryIO, sink: BinaryIO, *, on_line: Callable[[], None]) -> None:
         self._source = source
         self._sink = sink
+        self._on_line = on_line
         self._lock = threading.Lock()
         self._running: dict[int, tuple[CancelToken, threading.Thread]] = {}
 
     def run(self) -> None:
-        """Answer until the input ends; what still runs then is told to stop and given a moment."""
+        """Answer until the input ends; what still runs then is told to stop, and all of it given one moment."""
         self._say({"protocol": PROTOCOL, "version": VERSION, "pid": os.getpid()})
         while line := self._source.readline(_LONGEST_LINE):
             self._take(line)
         running = list(self._running.values())
         for cancel, _ in running:
             cancel.cancel()
+        deadline = time.monotonic() + LAST_WORDS_SECONDS
         for _, thread in running:
-            thread.join(_LAST_WORDS_SECONDS)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _take(self, line: bytes) -> None:
         try:
@@ -98,6 +101,7 @@ class Worker:
     def _say(self, data: Mapping[str, Any]) -> None:
         line = json.dumps(data, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
         with self._lock:
+            self._on_line()
             try:
                 self._sink.write(line)
                 self._sink.flush()
@@ -118,26 +122,49 @@ def main(log: str) -> None:
     Args:
         log: A file that takes whatever is printed; one that grew large becomes `<log>.1`.
     """
-    source, sink = _private_streams(Path(log))
+    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    printed = _Log(Path(log))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     _log.info("worker %s, Python %s, %s", VERSION, platform.python_version(), platform.platform())
-    Worker(source, sink).run()
+    Worker(source, sink, on_line=printed.put_aside).run()
     _log.info("the worker's input ended")
     logging.shutdown()
     os._exit(0)  # threads that are in a system call are not waited for
 
 
-def _private_streams(log: Path) -> tuple[BinaryIO, BinaryIO]:
-    """Keep standard input and output to ourselves: what a library or a child prints must not get among the answers."""
-    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    if log.exists() and log.stat().st_size > _LARGEST_LOG:
-        with contextlib.suppress(OSError):  # Windows moves no file that is open, and who started us has it open
-            os.replace(log, log.with_name(f"{log.name}.1"))
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(nothing, 0)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
-    return source, sink
+class _Log:
+    """Takes what a library or a child prints in place of our standard streams: it must not get among the answers."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._limit = _LARGEST_LOG
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _point(0, os.devnull, os.O_RDONLY)
+        self._open()
+        sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
+        self.put_aside()
+
+    def put_aside(self) -> None:
+        """Begin another file if this one grew large; other workers write to it too, and one of them may have done so."""
+        if os.fstat(2).st_size <= self._limit:
+            return
+        with contextlib.suppress(OSError):  # Windows moves no file that another worker has open
+            is_current = os.path.samestat(os.fstat(2), self._path.stat())
+            _point(1, os.devnull, os.O_WRONLY)
+            _point(2, os.devnull, os.O_WRONLY)
+            if is_current:
+                os.replace(self._path, self._path.with_name(f"{self._path.name}.1"))
+        with contextlib.suppress(OSError):
+            self._open()
+        self._limit = os.fstat(2).st_size + _LARGEST_LOG
+
+    def _open(self) -> None:
+        for stream in (1, 2):
+            _point(stream, self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+
+def _point(stream: int, path: str | Path, flags: int) -> None:
+    """Have a standard stream read or write a file."""
+    handle = os.open(path, flags, 0o600)
+    os.dup2(handle, stream)
+    os.close(handle)

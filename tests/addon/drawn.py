@@ -191,7 +191,7 @@ def told(session: Any) -> dict[str, Any]:
     session.pictures = {}
     session.problem = "The job can't be paused."
     session._take_jobs("local", {"error": {"kind": "StoreUnreachableError", "message": "The farm does not answer."}})
-    found = {"problem": draw(session)}
+    found: dict[str, Any] = {"problem": draw(session)}
     session._take_jobs("local", {"result": {"jobs": [{**JOB, "landed": 12}]}})
     found["problem of a job"] = draw(session)
     bpy.ops.cloud_farm.dismiss_problem()

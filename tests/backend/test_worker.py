@@ -100,6 +100,16 @@ def test_a_follower_does_not_keep_it_from_its_end(worker: Client, tmp_path: Path
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name")
+def test_files_that_can_not_be_read_do_not_keep_it_from_its_end(worker: Client, tmp_path: Path) -> None:
+    """However many threads hang in the system: all of them have one moment together."""
+    os.mkfifo(tmp_path / SNAPSHOT)
+    for number in range(1, 7):
+        worker.send(number, "preflight", snapshot=str(tmp_path))
+    assert worker.ask(7, "stop", request=0)["result"] == {}
+    assert worker.end() == 0
+
+
 @pytest.mark.parametrize(
     "line", [b"", b"nonsense", b"[]", b'{"do": "jobs"}', b'{"id": "x", "do": "jobs"}', b"\xff\xfe"]
 )
@@ -226,6 +236,20 @@ def test_a_large_log_is_put_aside(worker: Client, tmp_path: Path) -> None:
     assert again.end() == 0
     assert worker.log.stat().st_size < 10_000
     assert worker.log.with_name("worker.log.1").stat().st_size == 4 << 19
+
+
+def test_a_log_that_grows_large_is_put_aside_while_it_is_written(worker: Client) -> None:
+    """Another worker that writes to the same one goes on in the new one, and puts nothing aside for a second time."""
+    other = Client(worker.log)
+    with worker.log.open("ab") as log:
+        log.write(b"old\n" * (1 << 19))
+    worker.ask(1, "hello")
+    aside = worker.log.with_name("worker.log.1")
+    assert aside.stat().st_size > 4 << 19
+    other.ask(1, "hello")
+    assert worker.end() == other.end() == 0
+    assert worker.log.read_text().count("the worker's input ended") == 2
+    assert aside.read_bytes().endswith(b"old\n")
 
 
 def test_a_long_log_comes_with_its_end_and_lies_whole_in_a_file(worker: Client, tmp_path: Path) -> None:
