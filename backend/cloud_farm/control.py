@@ -195,7 +195,7 @@ class JobControl:
         require_schema({"schema": self._document.schema}, SCHEMA, where=str(self._layout.job_json))
 
     def _require_still(self) -> None:
-        if self._engine.status(self._job_id).running:
+        if self._engine.status(self._job_id, fresh=True).running:
             raise JobBusyError(
                 f"Job {self._job_id} still runs. Wait for it, or stop it first with: cloud-farm cancel {self._job_id}"
             )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from .engines import Engine, EngineJob
-from .errors import EngineError, InvalidJobError, JobNotFoundError, StoreError
+from .errors import EngineError, InvalidJobError, JobNotFoundError, ProfileError, StoreError
 from .job_search import job_ids
 from .layout import JobLayout, is_job_id
 from .parallel import for_each
@@ -51,7 +51,7 @@ def list_jobs(store: Store, engine: Engine, summary: Callable[[str], JobSummary]
         summary: Sums up a job that is on the volume.
     """
     known: tuple[EngineJob, ...] = ()
-    with suppress(EngineError):  # the volume's jobs are there all the same
+    with suppress(EngineError, ProfileError):  # the volume's jobs are there all the same
         known = engine.jobs()
     ids = job_ids(store)
     found: list[JobSummary] = []

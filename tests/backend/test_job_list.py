@@ -9,7 +9,13 @@ import pytest
 from cloud_farm.cli import run
 from cloud_farm.engines import EngineJob, EngineStatus
 from cloud_farm.engines.local_files import JobFolder
-from cloud_farm.errors import EngineUnreachableError, JobBusyError, JobNotFoundError, StoreUnreachableError
+from cloud_farm.errors import (
+    EngineUnreachableError,
+    JobBusyError,
+    JobNotFoundError,
+    ProfileError,
+    StoreUnreachableError,
+)
 from cloud_farm.farm import Farm, open_farm
 from cloud_farm.history import CANCELLED, append_event
 from cloud_farm.platform import user_folders
@@ -33,7 +39,7 @@ class KnowingEngine(StillEngine):
     def jobs(self) -> tuple[EngineJob, ...]:
         return tuple(self.known.values())
 
-    def status(self, job_id: str) -> EngineStatus:
+    def status(self, job_id: str, *, fresh: bool = False) -> EngineStatus:
         job = self.known.get(job_id)
         return EngineStatus(running=bool(job and job.running), known=job is not None)
 
@@ -63,6 +69,20 @@ def test_a_job_that_only_the_engine_knows_is_listed_with_what_to_do(farm: Farm) 
     assert (stray.state, stray.owner, stray.created) == ("not on volume", "Ada Lovelace", STRAY.created)
     assert stray.message.endswith(f"cloud-farm cancel {STRAY.id}")
     assert listed[JOB_ID].state != "not on volume"
+
+
+@pytest.mark.parametrize("fault", [EngineUnreachableError("away"), ProfileError("no kubeconfig")], ids=str)
+def test_what_is_on_the_volume_is_listed_where_the_engine_can_not_be_asked(
+    farm: Farm, fault: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object, **__: object) -> tuple[EngineJob, ...]:
+        raise fault
+
+    monkeypatch.setattr(farm.engine, "jobs", asked)
+    monkeypatch.setattr(farm.engine, "status", asked)
+    (job,) = farm.jobs()
+    assert job.id == JOB_ID
+    assert job.state != "unreadable"
 
 
 def test_it_is_stopped_and_forgotten_like_any_other(farm: Farm) -> None:

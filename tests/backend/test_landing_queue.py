@@ -157,7 +157,7 @@ def test_frames_land_while_the_cluster_can_not_be_asked(
     store: FolderStore, tmp_path: Path, kind: type[CloudFarmError]
 ) -> None:
     class Unreachable(StillEngine):
-        def status(self, job_id: str) -> EngineStatus:
+        def status(self, job_id: str, *, fresh: bool = False) -> EngineStatus:
             raise kind("The cluster does not answer.")
 
     document = parse_job(store.read(LAYOUT.job_json), where="job.json")

@@ -43,7 +43,7 @@ class StillEngine:
     def submit(self, plan: RenderPlan) -> None:
         self.plans.append(plan)
 
-    def status(self, job_id: str) -> EngineStatus:
+    def status(self, job_id: str, *, fresh: bool = False) -> EngineStatus:
         return EngineStatus(running=False)
 
     def page(self, job_id: str) -> str:

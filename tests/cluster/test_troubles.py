@@ -154,6 +154,7 @@ def test_a_server_that_is_busy_keeps_nobody_from_pausing_and_cancelling(
         line.answer_once(status, matching="PATCH ")
         act()
     line.answer_once(status, matching="PATCH ")
+    line.answer_once(status, matching="/pods?")
     job.store.put(b"cancelled\n", job.layout.stop)
     job.engine.cancel(job.id)
     assert not job.status().running

@@ -30,7 +30,7 @@ CHUNK = 10
 class RunningEngine(StillEngine):
     """Says that the job runs."""
 
-    def status(self, job_id: str) -> EngineStatus:
+    def status(self, job_id: str, *, fresh: bool = False) -> EngineStatus:
         return EngineStatus(running=True)
 
 

@@ -94,8 +94,12 @@ class Engine(Protocol):
             JobBusyError: Another revision of the job runs.
         """
 
-    def status(self, job_id: str) -> EngineStatus:
-        """Explain the job; an unknown id is a status with `known=False`."""
+    def status(self, job_id: str, *, fresh: bool = False) -> EngineStatus:
+        """Explain the job; an unknown id is a status with `known=False`.
+
+        Args:
+            fresh: Something is decided by it: nothing that was read before is taken for known.
+        """
 
     def page(self, job_id: str) -> str:
         """Return the address of a page that shows the job to people; empty where there is none. Asks nobody."""

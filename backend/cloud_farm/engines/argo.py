@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from contextlib import suppress
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ from ..profile import FarmProfile
 from . import EngineJob, EngineStatus, TaskStatus
 from .argo_access import read_access
 from .argo_follow import HeadReader, Shard, ShardReader
-from .argo_labels import CHUNKS_SHA256, JOB, job_selector, jobs_selector
+from .argo_labels import CHUNKS_SHA256, job_selector, jobs_selector, pods_selector
 from .argo_lost import LostPods
 from .argo_manifest import workflow_template, workflows
 from .argo_nodes import seconds
@@ -33,6 +34,8 @@ from .argo_writer import WorkflowWriter, patiently
 if TYPE_CHECKING:
     from .argo_api import Cluster, WorkflowHead
 
+_MATTERS = ("failed", "running", "backing_off", "done", "waiting", "stopped")
+"""Which of the Workflows of one run that prepare the same scene is told."""
 _POLL_SECONDS = 0.5
 _KIND_SECONDS = 5.0
 """How long a cancelled frame may take to end by itself before its pod is told to."""
@@ -84,7 +87,7 @@ class ArgoEngine:
 
     @cached_property
     def _starts(self) -> StartReader:
-        return StartReader(lambda job_id, most: self.cluster.pod_starts(f"{JOB}={job_id}", most=most))
+        return StartReader(lambda job_id, most: self.cluster.pod_starts(pods_selector(job_id), most=most))
 
     @cached_property
     def _explainer(self) -> Explainer:
@@ -134,18 +137,18 @@ class ArgoEngine:
             self._writer.create(manifest)
         self._writer.patch(active, suspend=None)
 
-    def status(self, job_id: str) -> EngineStatus:
+    def status(self, job_id: str, *, fresh: bool = False) -> EngineStatus:
         """Explain a job from its Workflows; what did not change since the last call is not read again."""
+        if fresh:
+            self._forget()
         heads = self._listed.recent(job_id) if is_job_id(job_id) else ()
         if not heads:
             message = "The cluster has no Workflow of this job (any more)."
             return EngineStatus(running=False, known=False, message=message)
-        rows: dict[str, TaskStatus] = {}
         shards = {head: self._shards.read(head) for head in heads}
         newest = max(head.revision for head in heads)
-        for head, shard in shards.items():
-            for task in shard.tasks if head.revision == newest else ():
-                rows[task.id] = _later(rows.get(task.id), self._told(task, shard), head)
+        parts = ((head, shard) for head, shard in shards.items() if head.revision == newest)
+        rows = joined((head, self._told(task, shard)) for head, shard in parts for task in shard.tasks)
         running = any(self._is_running(job_id, shard) for shard in shards.values())
         said = self._said_while_running(job_id, shards, rows) if running else missing_parts(heads)
         return EngineStatus(
@@ -160,7 +163,7 @@ class ArgoEngine:
         if not self._settings.argo_ui:
             return ""
         pages = f"{self._settings.argo_ui.rstrip('/')}/workflows/{self._settings.namespace}".rstrip("/")
-        return f"{pages}?label={quote(f'{JOB}={job_id}', safe='')}"
+        return f"{pages}?label={quote(job_selector(job_id), safe='')}"
 
     def jobs(self) -> tuple[EngineJob, ...]:
         """List the jobs that the cluster has Workflows of."""
@@ -181,8 +184,9 @@ class ArgoEngine:
             if not head.started:
                 self._writer.delete(head)
         self._writer.patch([head for head in active if head.started], suspend=True)
-        self._wait_until_still(job_id, _KIND_SECONDS)
-        self._writer.patch(self._active(job_id), suspend=None, shutdown="Stop")
+        with suppress(EngineError):  # whatever keeps us from looking: what is suspended must be stopped
+            self._wait_until_still(job_id, _KIND_SECONDS)
+        self._writer.patch(self._active(job_id, known=True), suspend=None, shutdown="Stop")
         self._wait_until_still(job_id, self._settings.grace_s + _END_SECONDS, ended=True)
 
     def pause(self, job_id: str) -> None:
@@ -208,6 +212,7 @@ class ArgoEngine:
         Raises:
             JobBusyError: It still runs.
         """
+        self._forget()
         heads = self._heads(job_id)
         if any(self._shards.read(head).running for head in heads):
             raise _busy(job_id)
@@ -231,8 +236,8 @@ class ArgoEngine:
         """Say why nothing starts, or what is wrong besides; a pod that does not start gets its reason among the tasks."""
         now = self.cluster.now()
         stuck = self._stuck.find(job_id, [pod for shard in shards.values() for pod in shard.starting], now=now)
-        if stuck is not None and stuck.task in rows:
-            rows[stuck.task] = dataclasses.replace(rows[stuck.task], message=self._explainer.stuck(stuck.event))
+        if stuck is not None and stuck.task in rows and (said := self._explainer.stuck(stuck.event)):
+            rows[stuck.task] = dataclasses.replace(rows[stuck.task], message=said)
         return (
             self._lost.free(job_id)
             or unnoticed(shards, now=now, namespace=self.cluster.namespace)
@@ -242,22 +247,25 @@ class ArgoEngine:
 
     def _is_running(self, job_id: str, shard: Shard) -> bool:
         if shard.doubtful:
-            return self.cluster.has_living_pods(f"{JOB}={job_id}")
+            return self._has_living_pods(job_id)
         return shard.running or self._may_hide_records(shard)
+
+    def _has_living_pods(self, job_id: str) -> bool:
+        return self.cluster.has_living_pods(pods_selector(job_id))
 
     def _may_hide_records(self, shard: Shard) -> bool:
         """It ended so short a time ago that its last frames may not be seen on the volume yet."""
         return bool(shard.ended) and self.cluster.now() - shard.ended < self._profile.visibility_s
 
-    def _heads(self, job_id: str) -> Sequence[WorkflowHead]:
-        """List the job's Workflows; one that is busy is asked again, one that is not there is not waited for."""
+    def _heads(self, job_id: str, *, known: bool = False) -> Sequence[WorkflowHead]:
+        """List the job's Workflows; a cluster that is busy is asked again, one that is not there only if it is known."""
         if not is_job_id(job_id):
             return ()
-        return patiently(lambda: self._listed.read(job_id), self._sleep, known=False)
+        return patiently(lambda: self._listed.read(job_id), self._sleep, known=known)
 
-    def _active(self, job_id: str) -> list[WorkflowHead]:
+    def _active(self, job_id: str, *, known: bool = False) -> list[WorkflowHead]:
         """List the job's Workflows that are not over."""
-        return [head for head in self._heads(job_id) if not head.completed]
+        return [head for head in self._heads(job_id, known=known) if not head.completed]
 
     def _forget(self) -> None:
         """Take nothing for known any more: we change a Workflow ourselves."""
@@ -268,10 +276,9 @@ class ArgoEngine:
         """Wait until no pod of the job runs, and with `ended` until Argo has closed its books on it."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            heads = self._heads(job_id)
-            if not (any(not head.completed for head in heads) if ended else False) and not self.cluster.has_living_pods(
-                f"{JOB}={job_id}"
-            ):
+            heads = self._heads(job_id, known=True)
+            open_books = ended and any(not head.completed for head in heads)
+            if not open_books and not patiently(partial(self._has_living_pods, job_id), self._sleep):
                 return
             self._sleep(_POLL_SECONDS)
 
@@ -325,11 +332,18 @@ def missing_workflows(manifests: Sequence[Manifest], active: Sequence[WorkflowHe
     return [manifest for manifest in manifests if manifest["metadata"]["name"] not in there]
 
 
-def _later(before: TaskStatus | None, task: TaskStatus, head: WorkflowHead) -> TaskStatus:
-    """Join what two Workflows say about a task: the later run counts; of several preparations the one that is not done."""
-    if before is None or task.id != PREPARE:
-        return task
-    return before if task.phase == "done" and before.phase != "done" and head.run == 0 else task
+def joined(told: Iterable[tuple[WorkflowHead, TaskStatus]]) -> dict[str, TaskStatus]:
+    """Join what Workflows say about their tasks, by id: the later run counts; in one run each Workflow prepares the same scene.
+
+    Args:
+        told: In the order of the runs.
+    """
+    rows: dict[str, tuple[int, TaskStatus]] = {}
+    for head, task in told:
+        run, before = rows.get(task.id, (-1, task))
+        if run != head.run or _MATTERS.index(task.phase) < _MATTERS.index(before.phase):
+            rows[task.id] = head.run, task
+    return {task_id: task for task_id, (_, task) in rows.items()}
 
 
 def _in_order(rows: Mapping[str, TaskStatus]) -> tuple[TaskStatus, ...]:

@@ -27,7 +27,12 @@ _LONGEST_LABEL, _LONGEST_TEXT = 63, 200
 
 def job_selector(job_id: str, *, instance_id: str = "") -> str:
     """Return the label selector of all Workflows of a job."""
-    return f"{JOB}={job_id}" + (f",{_INSTANCE}={instance_id}" if instance_id else "")
+    return pods_selector(job_id) + (f",{_INSTANCE}={instance_id}" if instance_id else "")
+
+
+def pods_selector(job_id: str) -> str:
+    """Return the label selector of all pods of a job."""
+    return f"{JOB}={job_id}"
 
 
 def jobs_selector(profile: FarmProfile) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..errors import EngineForbiddenError
-from .argo_labels import JOB
+from ..errors import EngineError, EngineForbiddenError
+from .argo_labels import pods_selector
 
 if TYPE_CHECKING:
     from .argo_api import Cluster, EndingPod
@@ -33,13 +34,14 @@ class LostPods:
         """Give up the job's pods that should have ended long ago, now and then; returns what to say of them, if anything."""
         at, said = self._told.get(job_id, (-_LOST_SECONDS, ""))
         if self._clock() - at >= _LOST_SECONDS / 2:
-            said = self._look(job_id)
+            with contextlib.suppress(EngineError):  # while it can't be looked at, what was told last stands
+                said = self._look(job_id)
             self._told[job_id] = self._clock(), said
         return said
 
     def _look(self, job_id: str) -> str:
         try:
-            late = [(self._cluster.now() - pod.due, pod) for pod in self._cluster.ending_pods(f"{JOB}={job_id}")]
+            late = [(self._cluster.now() - pod.due, pod) for pod in self._cluster.ending_pods(pods_selector(job_id))]
         except EngineForbiddenError:
             return ""  # others may have the right; the job goes on once the node is back
         said = ""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from ..errors import EngineForbiddenError
+from ..errors import EngineError
 
 if TYPE_CHECKING:
     from .argo_api import PodStart
@@ -39,7 +39,7 @@ class StartReader:
         """
         at, told = self._told.get(job_id, (-_EVERY_SECONDS, {}))
         if look and self._clock() - at >= (_EVERY_SECONDS if told else _FIRST_SECONDS):
-            with contextlib.suppress(EngineForbiddenError):  # a job can be followed without the right to see its pods
+            with contextlib.suppress(EngineError):  # a job can be followed without a look at its pods
                 told = stage_means(self._fetch(job_id, _SAMPLE)) or told
             self._told[job_id] = self._clock(), told
         return told

@@ -113,7 +113,7 @@ class LocalEngine:
         with self._control(folder):
             self._start(folder, _tasks_document(plan, self._root, self._slots))
 
-    def status(self, job_id: str) -> EngineStatus:
+    def status(self, job_id: str, *, fresh: bool = False) -> EngineStatus:
         """Explain a job from its runner's state."""
         folder = JobFolder(self._base, job_id)
         if not is_job_id(job_id) or not folder.tasks.exists():
