@@ -178,6 +178,7 @@ class CLOUDFARM_MT_job(bpy.types.Menu):
         layout.operator("cloud_farm.copy_command", icon="COPYDOWN")
         if job is not None and job.get("page"):
             layout.operator("cloud_farm.show_page", icon="URL")
+        layout.operator("cloud_farm.open_log", icon="TEXT")
         layout.separator()
         layout.operator("cloud_farm.delete", icon="TRASH")
         if job is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any, ClassVar
 
 import bpy
 
+from . import text_viewer
 from .outbox import CHECK, SCOUT, SEND
 from .preferences import LOCAL, chosen_farm
 from .registering import of_classes
@@ -17,6 +19,7 @@ from .translating import iface_, rpt_
 _DONE, _NOT_DONE = {"FINISHED"}, {"CANCELLED"}
 _SNAPSHOTS = "snapshots"
 _READING_SECONDS = 0.2
+_LOG_BYTES = 1 << 17
 SAVING = "Saving a copy of the scene"
 
 
@@ -178,19 +181,28 @@ class CLOUDFARM_OT_refresh(bpy.types.Operator):
 
 
 class CLOUDFARM_OT_open_log(bpy.types.Operator):
-    """Show what Cloud Farm's worker process noted down, in a text of this file"""
+    """Show the end of what Cloud Farm's worker process noted down, in the Text Editor"""
 
     bl_idname = "cloud_farm.open_log"
     bl_label = "Show Cloud Farm's Log"
 
-    def execute(self, _context: bpy.types.Context) -> Any:
+    def execute(self, context: bpy.types.Context) -> Any:
         log = SESSION.folder("logs") / "worker.log"
         if not log.is_file():
             self.report({"INFO"}, "The worker has not run yet")
             return _NOT_DONE
-        text = bpy.data.texts.load(str(log))
-        self.report({"INFO"}, rpt_("The log is in the text '{:s}'").format(text.name))
+        text_viewer.open_editor(context)
+        text_viewer.show("Cloud Farm.log", _end_of(log))
         return _DONE
+
+
+def _end_of(log: Path) -> list[str]:
+    """Return the last lines of a file."""
+    with log.open("rb") as stream:
+        is_cut = stream.seek(0, os.SEEK_END) > _LOG_BYTES
+        stream.seek(-_LOG_BYTES if is_cut else 0, os.SEEK_END if is_cut else os.SEEK_SET)
+        lines = stream.read(_LOG_BYTES).decode("utf-8", "replace").splitlines()
+    return [f"== The end of {log}", *lines[1:]] if is_cut else lines
 
 
 _CLASSES = (

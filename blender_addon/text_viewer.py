@@ -23,7 +23,7 @@ def show(name: str, lines: Sequence[str]) -> None:
 
 def open_editor(context: bpy.types.Context) -> None:
     """Open a window with a Text Editor, unless there is one somewhere."""
-    if context.window is None or any(True for _ in _editors()):
+    if bpy.app.background or context.window is None or any(True for _ in _editors()):
         return
     before = set(_windows())
     bpy.ops.wm.window_new()

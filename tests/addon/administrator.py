@@ -91,6 +91,9 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
     ops.import_farm(filepath=str(folder / "nothing.yaml"))
     wait_for(session, lambda: session.farms.problem, "what is not there is told")
     found["problem"] = session.farms.problem
+    for _ in range(2):
+        ops.open_log()
+    found["logs"] = {text.name: text.as_string().splitlines()[-1] for text in bpy.data.texts}
     try:
         ops.add_farm(farm="other", images="nonsense")
     except RuntimeError as error:

@@ -60,5 +60,9 @@ def test_the_password_can_be_given_with_the_file(seen: dict[str, Any]) -> None:
     assert seen["kept"] == ["studio.filebrowser.password"], "and nothing that the profile does not ask for"
 
 
+def test_the_workers_log_is_shown_in_one_text(seen: dict[str, Any]) -> None:
+    assert list(seen["logs"]) == ["Cloud Farm.log"] and "INFO" in seen["logs"]["Cloud Farm.log"]
+
+
 def test_what_is_not_written_as_it_should_be_is_refused(seen: dict[str, Any]) -> None:
     assert "'nonsense' is not written as 4.5=registry/blender:4.5" in seen["nonsense"]

@@ -173,6 +173,7 @@ def test_a_job_whose_runner_died_goes_on_and_one_with_a_page_shows_it(drawn: dic
     assert "resume" in buttons(drawn, "stalled", JOBS) and "retry" not in buttons(drawn, "stalled", JOBS)
     assert "show_page" in buttons(drawn, "stalled", "CLOUDFARM_MT_job")
     assert "show_page" not in buttons(drawn, "large", "CLOUDFARM_MT_job")
+    assert "open_log" in buttons(drawn, "large", "CLOUDFARM_MT_job")
 
 
 def test_what_went_wrong_with_a_job_is_read_and_dismissed_however_fresh_the_list_is(drawn: dict[str, Any]) -> None:
