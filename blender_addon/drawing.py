@@ -15,6 +15,12 @@ _UNIT_PIXELS = 20.0  # of an icon with its margin, likewise
 _LEAST_LETTERS = 24
 
 
+def windows() -> list[bpy.types.Window]:
+    """Return all of Blender's windows; in the background there may be nothing that has any."""
+    manager = bpy.context.window_manager
+    return list(manager.windows) if manager is not None else []
+
+
 def paragraph(layout: bpy.types.UILayout, text: str, context: bpy.types.Context, *, icon: Any = "NONE") -> None:
     """Draw a sentence in as many lines as the region's width asks for: Blender wraps no text."""
     for number, line in enumerate(wrapped(text, int(_width(context) / _LETTER_PIXELS) - 8)):

@@ -43,7 +43,7 @@ def draw(layout: bpy.types.UILayout, picture: Mapping[str, Any], context: bpy.ty
         grid = _grid(column, len(cells), across)
         for cell in cells:
             button = grid.operator("cloud_farm.show_frame", text="", icon_value=_icon(cell.state), emboss=False)
-            button.frame, button.tip = cell.first, cell_tip(cell)
+            button.frame, button.tip, button.camera = cell.first, cell_tip(cell), strip["camera"] or ""
 
 
 def _grid(column: bpy.types.UILayout, cells: int, across: int) -> bpy.types.UILayout:

@@ -7,79 +7,108 @@ change the artist's scene. A sequence of multilayer files offers the same choice
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-_LONG_AGO = -1_000_000
-_JOB = "cloud_farm_job"
+from .drawing import windows
+from .frame_names import FrameNames
+from .translating import rpt_
+
+JOB_MARK = "cloud_farm_job"
+"""Marks what shows a job's frames; so does `_PREVIEW`. By both the farm knows images that are no part of a scene."""
 _PREVIEW = "cloud_farm_preview"
+_CAMERA = "cloud_farm_camera"
+_LONG_AGO = -1_000_000
 _LARGE_BYTES = 8 * 1024 * 1024
 """Blender's window stands still while it reads a file: up to a tenth of a second for this, seconds for one of many passes."""
-_NUMBER = re.compile(r"(\d+)(?=\D*$)")
+_Key = tuple[str, str]
+"""A job, and the camera of its frames; empty if that is the scene's own."""
 
 
 @dataclass
 class _Shown:
-    """A job's frames that are here: of several cameras those of the one whose frame came first.
+    """A job's frames of one camera that are here.
 
     Attributes:
         first, last: Frames.
         newest: The frame that came last.
-        path: Of the one that came last.
         pinned: The one that the artist asked to see.
         is_large: They are too large to be shown as they come.
     """
 
+    names: FrameNames
     first: int
     last: int
     newest: int
-    path: Path
-    camera: str | None = None
     pinned: int | None = None
     is_large: bool = False
 
+    @property
+    def can_be_scrubbed(self) -> bool:
+        """Whether Blender can show them as a sequence: it has none with frames below zero."""
+        return self.first >= 0 and self.names.can_be_scrubbed
 
-_SHOWN: dict[str, _Shown] = {}
-_CHANGED: dict[str, str] = {}
-"""Jobs of which frames came that are not shown yet, and their titles."""
+    def take(self, path: Path, frame: int) -> None:
+        """Take in the newest frame."""
+        self.names.learn(path, frame)
+        self.first, self.last, self.newest = min(self.first, frame), max(self.last, frame), frame
+        self.is_large = _is_large(path)
+
+    def there(self, frame: int | None) -> int | None:
+        """Return this frame, or some that is on the disk; it looks for few."""
+        wanted = (self.newest, self.first, self.last) if frame is None else (frame,)
+        return next((one for one in wanted if self.names.path(one).is_file()), None)
+
+
+_SHOWN: dict[_Key, _Shown] = {}
+_CHANGED: dict[_Key, str] = {}
+"""Of which frames came that are not shown yet, and their jobs' titles."""
 
 
 def frame_landed(job: str, title: str, path: Path, frame: int, camera: str | None) -> None:
     """Take note of a finished frame; `refresh` shows it."""
-    shown = _SHOWN.get(job)
-    if shown is None:
-        shown = _SHOWN[job] = _Shown(frame, frame, frame, path, camera)
-    if shown.camera != camera:
-        return
-    shown.path, shown.is_large = path, _is_large(path)
-    shown.first, shown.last, shown.newest = min(shown.first, frame), max(shown.last, frame), frame
-    _CHANGED[job] = title
+    key = job, camera or ""
+    if key not in _SHOWN:
+        _SHOWN[key] = _Shown(FrameNames(path, frame), frame, frame, frame)
+    _SHOWN[key].take(path, frame)
+    _CHANGED[key] = title
+
+
+def frames_known(job: str, cameras: Sequence[Mapping[str, Any]]) -> None:
+    """Take in the frames of a job that landed before this Blender started.
+
+    Args:
+        cameras: Of each its name, and frame and file of its first and last one: `{camera, first, last}`.
+    """
+    for found in cameras:
+        (first, first_path), (last, last_path) = found["first"], found["last"]
+        shown = _SHOWN[job, found["camera"] or ""] = _Shown(FrameNames(Path(first_path), first), first, first, first)
+        shown.take(Path(last_path), last)
 
 
 def refresh(ask_for_preview: Callable[[str, Path], bool]) -> None:
     """Have editors that show a job show what came, and empty ones too: once, however many frames that are.
 
     Args:
-        ask_for_preview: Has a small picture made of a job's large frame; False if that must wait.
+        ask_for_preview: Has a small picture made of a job's large frame; False if that must wait. Of several cameras the one
+            whose frame came first has previews.
     """
-    for job, title in list(_CHANGED.items()):
-        shown = _SHOWN[job]
-        if shown.is_large and not ask_for_preview(job, shown.path):
+    for key, title in list(_CHANGED.items()):
+        shown = _SHOWN[key]
+        has_preview = shown.is_large and key == _first_of(key[0])
+        if has_preview and not ask_for_preview(key[0], shown.names.path(shown.newest)):
             continue
-        del _CHANGED[job]
-        if not shown.is_large:
-            _show_newest(job, shown, title)
+        del _CHANGED[key]
+        if not shown.is_large and shown.there(shown.newest) is not None:  # else it was moved away meanwhile
+            _show_newest(key, shown, title)
 
 
-def _show_newest(job: str, shown: _Shown, title: str) -> None:
-    if not shown.path.is_file():
-        return  # it was moved away meanwhile; the next one is shown
-    image = _image(job, shown, title)
+def _show_newest(key: _Key, shown: _Shown, title: str) -> None:
+    image = _image(key, shown, title, shown.newest)
     image.reload()
     for space in _showing(image):
         _point(space, shown)
@@ -96,7 +125,21 @@ def _showing(image: bpy.types.Image) -> Iterator[bpy.types.SpaceImageEditor]:
 
 def is_large(job: str) -> bool:
     """Whether a job's frames are too large to be shown as they come: a preview is shown, and the frame itself when it is asked for."""
-    return job in _SHOWN and _SHOWN[job].is_large
+    return any(shown.is_large for shown in _of(job))
+
+
+def can_be_scrubbed(job: str) -> bool:
+    """Whether Blender can show the job's frames as a sequence; else each is shown by itself."""
+    return all(shown.can_be_scrubbed for shown in _of(job))
+
+
+def _of(job: str) -> list[_Shown]:
+    return [shown for key, shown in _SHOWN.items() if key[0] == job]
+
+
+def _first_of(job: str) -> _Key:
+    """Return the camera of a job whose frame came first."""
+    return next((key for key in _SHOWN if key[0] == job), (job, ""))
 
 
 def _is_large(path: Path) -> bool:
@@ -108,7 +151,7 @@ def _is_large(path: Path) -> bool:
 
 def preview_made(job: str, title: str, path: Path) -> None:
     """Show the preview of a job's newest frame."""
-    image = _found(job, _PREVIEW)
+    image = _found(job, mark=_PREVIEW)
     if image is None:
         image = bpy.data.images.load(str(path), check_existing=False)
         image.name = f"{title} (Cloud Farm preview)"
@@ -117,27 +160,42 @@ def preview_made(job: str, title: str, path: Path) -> None:
     list(_showing(image))
 
 
-def show(job: str, title: str, context: bpy.types.Context, *, frame: int | None = None) -> str:
+def show(
+    job: str, title: str, context: bpy.types.Context, *, frame: int | None = None, camera: str | None = None
+) -> str:
     """Show a job's frames in an Image Editor, a window of its own if there is none.
 
     Args:
         frame: This one, until another is asked for; None shows the newest, or that of the timeline.
+        camera: Of this one; None is the one whose frame came first.
 
     Returns:
         Why they are not seen; empty if they are.
     """
-    shown, files = _SHOWN.get(job), frames_here(job)
-    if shown is None or not files:
-        return "The job's frames are not in their folder any more"
-    shown.path = files.get(shown.newest, next(iter(files.values())))
-    image = _image(job, shown, title)
+    key = _first_of(job) if camera is None else (job, camera)
+    shown = _SHOWN.get(key)
+    there = None if shown is None else shown.there(frame)
+    if shown is None or there is None:
+        return _absent(frame)
+    try:
+        image = _image(key, shown, title, there)
+    except RuntimeError as error:
+        return str(error).strip()  # Blender can't read it, and says why
     space = _editor_for(image, context)
     if space is None:
         return "Open an Image Editor to see the frames"
+    if frame is not None:
+        _state().follow_newest = False
     shown.pinned = frame
     space.image = image
     _point(space, shown)
     return ""
+
+
+def _absent(frame: int | None) -> str:
+    if frame is not None:
+        return rpt_("Frame {:d} is not here yet").format(frame)
+    return "The job's frames are not in their folder any more"
 
 
 def open_image(image: bpy.types.Image, context: bpy.types.Context) -> bool:
@@ -148,42 +206,23 @@ def open_image(image: bpy.types.Image, context: bpy.types.Context) -> bool:
     return space is not None
 
 
-def has_frame(job: str, frame: int) -> bool:
-    """Whether a frame of the job is on this computer."""
-    shown = _SHOWN.get(job)
-    return shown is not None and _path_of(shown, frame).is_file()
-
-
 def frames_here(job: str) -> dict[int, Path]:
-    """Return the frames of a job that are on this computer, of one camera."""
-    shown = _SHOWN.get(job)
-    if shown is None:
+    """Return the frames of a job that are on this computer, of the camera whose frame came first."""
+    shown = _SHOWN.get(_first_of(job))
+    folder = None if shown is None else shown.names.path(shown.newest).parent
+    if shown is None or folder is None or not folder.is_dir():
         return {}
-    there = {entry.name for entry in os.scandir(shown.path.parent)} if shown.path.parent.is_dir() else set()
-    paths = {frame: _path_of(shown, frame) for frame in range(shown.first, shown.last + 1)}
-    return {frame: path for frame, path in paths.items() if path.name in there}
+    files = {shown.names.frame(entry.name): folder / entry.name for entry in os.scandir(folder)}
+    return {
+        frame: files[frame]
+        for frame in sorted(frame for frame in files if frame is not None)
+        if shown.first <= frame <= shown.last
+    }
 
 
-def _path_of(shown: _Shown, frame: int) -> Path:
-    """Return where a frame is, as its neighbours are called."""
-    number = _NUMBER.search(shown.path.stem)
-    if number is None:
-        return shown.path
-    text = f"{abs(frame):0{len(number[1])}d}"
-    return shown.path.with_name(
-        f"{shown.path.stem[: number.start(1)]}{text}{shown.path.stem[number.end(1) :]}{shown.path.suffix}"
-    )
-
-
-def frames_known(job: str, title: str, path: Path, *, first: int, last: int, newest: int) -> str:
-    """Take in the frames of a job that landed before this Blender started, and show them; returns why they are not seen."""
-    _SHOWN[job] = _Shown(first, last, newest, path, is_large=_is_large(path))
-    return show(job, title, bpy.context)
-
-
-def has_frames(job: str) -> bool:
-    """Whether a frame of the job came in since Blender started."""
-    return job in _SHOWN
+def has_frames(job: str, camera: str | None = None) -> bool:
+    """Whether a frame of the job came in since Blender started, of this camera or of any."""
+    return (_first_of(job) if camera is None else (job, camera)) in _SHOWN
 
 
 def forget() -> None:
@@ -192,45 +231,45 @@ def forget() -> None:
     _CHANGED.clear()
 
 
-def _image(job: str, shown: _Shown, title: str) -> bpy.types.Image:
-    """Return the job's image; another file may have been opened since, which has none.
+def _image(key: _Key, shown: _Shown, title: str, frame: int) -> bpy.types.Image:
+    """Return the image of a job's camera; another file may have been opened since, which has none.
+
+    Args:
+        frame: One that is there.
 
     Raises:
-        RuntimeError: Its frames are not there any more.
+        RuntimeError: It can't be read.
     """
-    image = _found(job)
+    job, camera = key
+    image = _found(job, camera)
     if image is None:
-        image = bpy.data.images.load(str(shown.path), check_existing=False)
-        image.name = f"{title} (Cloud Farm)"
-        image[_JOB] = job  # names change, and other jobs have the same title
-        if _NUMBER.search(shown.path.stem):
-            image.source = "SEQUENCE"
+        image = bpy.data.images.load(str(shown.names.path(frame)), check_existing=False)
+        image.name = f"{title} {camera} (Cloud Farm)" if camera else f"{title} (Cloud Farm)"
+        image[JOB_MARK], image[_CAMERA] = key  # names change, and other jobs have the same title
+    source: Any = "SEQUENCE" if shown.can_be_scrubbed else "FILE"
+    if image.source != source:
+        image.source = source
     return image
 
 
-def _found(job: str, mark: str = _JOB) -> bpy.types.Image | None:
+def _found(job: str, camera: str = "", mark: str = JOB_MARK) -> bpy.types.Image | None:
     images: list[Any] = list(bpy.data.images)
-    return next((image for image in images if image.get(mark) == job), None)
+    return next((one for one in images if one.get(mark) == job and one.get(_CAMERA, "") == camera), None)
 
 
 def refresh_all() -> None:
     """Have every job's editors follow the newest frame, or not any more."""
-    for job, shown in _SHOWN.items():
-        shown.pinned, image = None, _found(job)
+    for (job, camera), shown in _SHOWN.items():
+        shown.pinned, image = None, _found(job, camera)
         for space in _editors() if image is not None else ():
             if space.image == image:
                 _point(space, shown)
 
 
-def _windows() -> list[bpy.types.Window]:
-    manager = bpy.context.window_manager
-    return list(manager.windows) if manager is not None else []
-
-
 def _editors() -> list[bpy.types.SpaceImageEditor]:
     """Return the Image Editors of all windows, the largest first."""
     found = []
-    for window in _windows():
+    for window in windows():
         for area in window.screen.areas:
             space = area.spaces.active
             if isinstance(space, bpy.types.SpaceImageEditor) and area.ui_type == "IMAGE_EDITOR":
@@ -254,17 +293,21 @@ def _editor_for(image: bpy.types.Image, context: bpy.types.Context) -> bpy.types
 
 def _is_free(image: Any) -> bool:
     return (
-        image is None or image.type == "RENDER_RESULT" or image.get(_JOB) is not None or image.get(_PREVIEW) is not None
+        image is None
+        or image.type == "RENDER_RESULT"
+        or image.get(JOB_MARK) is not None
+        or image.get(_PREVIEW) is not None
     )
 
 
 def _point(space: bpy.types.SpaceImageEditor, shown: _Shown) -> None:
     """Have an editor know all frames, and show the newest or a pinned one if that is wanted."""
-    from .properties import state_of
-
-    user = space.image_user
-    only = shown.newest if state_of(bpy.context).follow_newest else shown.pinned
-    if only is not None:
+    user, image = space.image_user, space.image
+    only = shown.newest if _state().follow_newest else shown.pinned
+    if image is not None and image.source == "FILE":
+        if only is not None and shown.there(only) is not None:
+            image.filepath = str(shown.names.path(only))
+    elif only is not None:
         # A sequence of one frame that began long ago: whatever the scene's frame is, Blender computes this one from it.
         user.frame_start, user.frame_duration, user.frame_offset = _LONG_AGO, 1, only - 1
         user.use_auto_refresh = False
@@ -273,3 +316,9 @@ def _point(space: bpy.types.SpaceImageEditor, shown: _Shown) -> None:
         user.frame_start, user.frame_offset = shown.first, shown.first - 1
         user.frame_duration = shown.last - shown.first + 1
         user.use_auto_refresh = True
+
+
+def _state() -> Any:
+    from .properties import state_of
+
+    return state_of(bpy.context)

@@ -232,6 +232,7 @@ class CLOUDFARM_OT_show_frame(_OnJob):
     bl_options = {"INTERNAL"}
 
     frame: bpy.props.IntProperty(options={"HIDDEN", "SKIP_SAVE"})
+    camera: bpy.props.StringProperty(options={"HIDDEN", "SKIP_SAVE"})
     tip: bpy.props.StringProperty(options={"HIDDEN", "SKIP_SAVE"})
 
     @classmethod
@@ -240,14 +241,10 @@ class CLOUDFARM_OT_show_frame(_OnJob):
         return str(properties.tip) or str(cls.__doc__)
 
     def act(self, context: bpy.types.Context, job: Mapping[str, Any]) -> Any:
-        if not image_viewer.has_frames(job["id"]):
-            SESSION.ask_for_frames(job["id"], job["farm"])
+        if not image_viewer.has_frames(job["id"], self.camera):
+            SESSION.ask_for_frames(job["id"], job["farm"], frame=self.frame, camera=self.camera)
             return _DONE
-        if not image_viewer.has_frame(job["id"], self.frame):
-            self.report({"INFO"}, rpt_("Frame {:d} is not here yet").format(self.frame))
-            return _NOT_DONE
-        state_of(context).follow_newest = False
-        return self._told(image_viewer.show(job["id"], job["title"], context, frame=self.frame))
+        return self._told(image_viewer.show(job["id"], job["title"], context, frame=self.frame, camera=self.camera))
 
 
 class CLOUDFARM_OT_add_strip(_OnJob):

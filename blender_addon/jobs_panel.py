@@ -26,6 +26,9 @@ _ICONS: dict[str, Any] = {
 }  # fmt: skip
 _MOST_MESSAGES = 4
 _LARGE = "Its frames are large: previews come in by themselves, View loads the frames."
+_ONE_BY_ONE = (
+    "Blender can't scrub its frames: it takes the last digits of a name for the frame. Click a cell to see one."
+)
 _UNITS_FOR_AGE, _UNITS_FOR_USER = 15.0, 20.0
 """Widths of a panel, in Blender's units, from which on a job's line has room for them beside its title."""
 
@@ -112,6 +115,8 @@ def _draw_job(
     row.menu("CLOUDFARM_MT_job", text="", icon="DOWNARROW_HLT")
     if image_viewer.is_large(job["id"]):
         paragraph(layout.column(align=True), SESSION.previews.problem or iface_(_LARGE), context, icon="INFO")
+    if not image_viewer.can_be_scrubbed(job["id"]):
+        paragraph(layout.column(align=True), iface_(_ONE_BY_ONE), context, icon="INFO")
     layout.prop(state_of(context), "follow_newest")
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import bpy
 
-_JOB = "cloud_farm_job"
+from .image_viewer import JOB_MARK
+
 _MOST_FRAMES = 2000
 """Of one strip: Blender looks through all of them for each that is added, so ten thousand would take ten seconds."""
 
@@ -20,7 +21,7 @@ def put_strips(scene: bpy.types.Scene, job: str, title: str, files: Mapping[int,
         files: By frame, at least one. A frame that is not here yet shows the one before it, so that the timing is right.
     """
     strips = _strips_of(scene)
-    old = [strip for strip in strips if strip.get(_JOB) == job]
+    old = [strip for strip in strips if strip.get(JOB_MARK) == job]
     channel = old[0].channel if old else 1 + max((strip.channel for strip in strips), default=0)
     start = min((start_of(strip) for strip in old), default=min(files))
     for strip in old:
@@ -31,7 +32,7 @@ def put_strips(scene: bpy.types.Scene, job: str, title: str, files: Mapping[int,
         strip = strips.new_image(name=title, filepath=str(path), channel=channel, frame_start=start + at)
         for name in names[at + 1 : at + _MOST_FRAMES]:
             strip.elements.append(name)
-        strip[_JOB] = job
+        strip[JOB_MARK] = job
 
 
 def start_of(strip: Any) -> int:

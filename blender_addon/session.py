@@ -14,6 +14,7 @@ from typing import Any
 import bpy
 
 from . import image_viewer, text_viewer
+from .drawing import windows
 from .farms import Farms
 from .outbox import Outbox
 from .previews import Previews
@@ -112,10 +113,14 @@ class Session:
         answer = lambda line: self._take_control(job, farm, line)  # noqa: E731
         self.client.ask("retry", answer, farm=farm, job=job, frames=frames, force=True)
 
-    def ask_for_frames(self, job: str, farm: str) -> None:
-        """Show a job's frames that came before this Blender was started."""
+    def ask_for_frames(self, job: str, farm: str, **wanted: Any) -> None:
+        """Show a job's frames that came before this Blender was started.
+
+        Args:
+            wanted: Which of them, as `image_viewer.show` takes it.
+        """
         self.problem = ""
-        self.client.ask("frames", lambda line: self._take_frames(job, line), farm=farm, job=job)
+        self.client.ask("frames", lambda line: self._take_frames(job, line, wanted), farm=farm, job=job)
 
     def ask_for_logs(self, job: str, farm: str) -> None:
         """Bring what a job's Blenders said into a text of the open file."""
@@ -269,15 +274,13 @@ class Session:
         else:
             self.refresh(farm)
 
-    def _take_frames(self, job: str, line: Mapping[str, Any]) -> None:
+    def _take_frames(self, job: str, line: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         if "error" in line:
             self.problem = str(line["error"]["message"])
         elif line["result"]:
-            found, known = line["result"], self.job(job)
-            why_not = image_viewer.frames_known(
-                job, known["title"] if known else job, Path(found["path"]),
-                first=found["first"], last=found["last"], newest=found["newest"],
-            )  # fmt: skip
+            known = self.job(job)
+            image_viewer.frames_known(job, line["result"]["cameras"])
+            why_not = image_viewer.show(job, known["title"] if known else job, bpy.context, **wanted)
             self.problem = why_not or self.problem
 
     def _take_logs(self, job: str, line: Mapping[str, Any]) -> None:
@@ -317,14 +320,9 @@ def may_reach(farm: str) -> bool:
     return farm == "local" or bool(bpy.app.online_access)
 
 
-def _windows() -> list[bpy.types.Window]:
-    manager = bpy.context.window_manager
-    return list(manager.windows) if manager is not None else []
-
-
 def redraw() -> None:
     """Draw again what shows jobs, and nothing else."""
-    for window in _windows():
+    for window in windows():
         for area in window.screen.areas:
             if area.type in _SHOWN_IN:
                 area.tag_redraw()

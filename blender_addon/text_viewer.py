@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import bpy
 
+from .drawing import windows
+
 _FEW_LINES = 30
 """Shown of a text's end in an editor that was never drawn and can't say how many it has room for."""
 
@@ -25,9 +27,9 @@ def open_editor(context: bpy.types.Context) -> None:
     """Open a window with a Text Editor, unless there is one somewhere."""
     if bpy.app.background or context.window is None or any(True for _ in _editors()):
         return
-    before = set(_windows())
+    before = set(windows())
     bpy.ops.wm.window_new()
-    for window in set(_windows()) - before:
+    for window in set(windows()) - before:
         window.screen.areas[0].ui_type = "TEXT_EDITOR"
 
 
@@ -38,13 +40,8 @@ def log_lines(lines: Sequence[str], *, count: int, path: str) -> list[str]:
     return [f"== The last {len(lines):,} of {count:,} lines. All of them: {path}", *lines]
 
 
-def _windows() -> list[bpy.types.Window]:
-    manager = bpy.context.window_manager
-    return list(manager.windows) if manager is not None else []
-
-
 def _editors() -> Iterator[tuple[bpy.types.Area, bpy.types.SpaceTextEditor]]:
-    for window in _windows():
+    for window in windows():
         for area in window.screen.areas:
             space = area.spaces.active
             if isinstance(space, bpy.types.SpaceTextEditor):

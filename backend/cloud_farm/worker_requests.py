@@ -269,13 +269,13 @@ def picture(status: JobStatus) -> dict[str, Any]:
 
 
 def _frames(request: Request) -> Any:
-    """Tell which frames of a job are on this computer, landing what is not; of several cameras those of the first."""
+    """Tell the first and the last frame of each camera of a job, landing what is not on this computer."""
     landed = request.farm().landed(request.text("job"), target=_target(request.text("job")))
-    cameras = sorted({camera or "" for camera, _ in landed})
-    frames = {frame: path for (camera, frame), path in landed.items() if (camera or "") == cameras[0]}
-    if not frames:
-        return {}
-    return {"first": min(frames), "last": max(frames), "newest": max(frames), "path": str(frames[max(frames)])}
+    cameras: dict[str, list[tuple[int, str]]] = {}
+    for (camera, frame), path in landed.items():
+        cameras.setdefault(camera or "", []).append((frame, str(path)))
+    spans = [{"camera": name, "first": min(found), "last": max(found)} for name, found in sorted(cameras.items())]
+    return {"cameras": spans} if spans else {}
 
 
 def _preview(request: Request) -> Any:

@@ -97,11 +97,20 @@ def wait_for(session: Any, condition: Any, what: str) -> None:
         time.sleep(0.02)
 
 
-def sent_again(session: Any, folder: Path) -> list[Any]:
-    """Move the frames away that an Image Editor shows, and send the scene once more; returns the second job."""
+def clicked(session: Any, job: str) -> list[Any]:
+    """Click on a frame of the job as if it had rendered before this Blender started; returns what is seen of it."""
+    viewer, state = importlib.import_module(f"{MODULE}.image_viewer"), bpy.context.window_manager.cloud_farm
+    viewer.forget()
     area = bpy.context.window.screen.areas[0]
     area.ui_type = "IMAGE_EDITOR"
-    area.spaces.active.image = next(one for one in bpy.data.images if one.name.endswith("(Cloud Farm)"))
+    bpy.ops.cloud_farm.show_frame(frame=2, camera=session.pictures[job]["strip"][0]["camera"] or "")
+    wait_for(session, lambda: viewer.has_frames(job), "its frames are known")
+    editor = area.spaces.active
+    return [editor.image.name, editor.image_user.frame_current, state.follow_newest, session.problem]
+
+
+def sent_again(session: Any, folder: Path) -> list[Any]:
+    """Move the frames away that an Image Editor shows, and send the scene once more; returns the second job."""
     bpy.data.images["paint"].save()  # the copy is sent as it was saved
     (folder / "out").rename(folder.parent / "moved away")
     bpy.ops.cloud_farm.send()
@@ -141,6 +150,7 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
         "pixel": pixel(folder / "out" / "shot_0002.png"),
         "scene": scene.name,
     }
+    found["clicked"] = clicked(session, job)
     found["sent again"] = sent_again(session, folder)
     addon_utils.disable(MODULE, default_set=True)
     repos = [repo.module for repo in bpy.context.preferences.extensions.repos]

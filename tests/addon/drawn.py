@@ -83,7 +83,7 @@ def draw(session: Any) -> dict[str, Any]:
         if hasattr(cls, "draw_header_preset"):
             cls.draw_header_preset(SimpleNamespace(layout=StrictLayout()), bpy.context)
         found[name] = {
-            key: getattr(layout, key) for key in ("texts", "operators", "properties", "tips", "untranslated")
+            key: getattr(layout, key) for key in ("texts", "operators", "properties", "tips", "cameras", "untranslated")
         }
     for item in bpy.context.window_manager.cloud_farm.jobs:
         found[f"row {item.name}"] = draw_row(item)

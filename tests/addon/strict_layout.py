@@ -26,12 +26,13 @@ class StrictLayout:
     operators: list[str]
     properties: list[str]
     tips: list[str]
+    cameras: list[str]
     untranslated: list[str]
 
     def __init__(self, root: StrictLayout | None = None) -> None:
         object.__setattr__(self, "root", root or self)
         if root is None:
-            for name in ("texts", "operators", "properties", "tips", "untranslated"):
+            for name in ("texts", "operators", "properties", "tips", "cameras", "untranslated"):
                 object.__setattr__(self, name, [])
         self.alert = False
 
@@ -101,3 +102,5 @@ class _OperatorProperties:
         assert name in self._kind.properties, f"{self._kind.identifier} has no {name}"
         if name == "tip":
             self._root.tips.append(value)
+        if name == "camera":
+            self._root.cameras.append(value)

@@ -49,6 +49,10 @@ def test_the_copy_of_the_scene_is_gone_once_the_job_is_on_the_farm(seen: tuple[d
     assert sorted(path.name for path in seen[1].iterdir()) == ["käthe's scene.blend", "out", "paint.png"]
 
 
+def test_a_click_on_a_frame_of_an_earlier_job_shows_that_frame(seen: tuple[dict[str, Any], Path]) -> None:
+    assert seen[0]["clicked"] == ["käthe's scene (Cloud Farm)", 2, False, ""]
+
+
 def test_frames_of_the_first_time_are_no_part_of_the_scene_the_second_time(seen: tuple[dict[str, Any], Path]) -> None:
     """The Image Editor shows them, and they were moved away since."""
     assert seen[0]["sent again"] == ["done", ["shot_0001.png", "shot_0002.png", "shot_0003.png"]]

@@ -140,6 +140,9 @@ def test_the_strip_has_a_cell_for_each_frame_or_group_that_says_what_it_is(drawn
     large = drawn["large"][JOBS]
     assert "Left" in large["texts"] and "Right" in large["texts"]
     assert 40 < len(large["tips"]) <= 240 and "1 failed" in large["tips"][-1]
+    half = len(large["tips"]) // 2
+    assert large["cameras"] == ["Left"] * half + ["Right"] * half, "a click shows the frame of its own camera"
+    assert set(drawn["rendering"][JOBS]["cameras"]) == {""}
 
 
 def test_a_row_of_the_list_says_whose_how_old_and_how_far(drawn: dict[str, Any]) -> None:

@@ -51,6 +51,25 @@ def test_the_worker_makes_the_preview(seen: dict[str, Any]) -> None:
     assert found == {"shown": ["real-20261130-abc123 (Cloud Farm preview)"], "size": [1024, 768], "problem": ""}
 
 
+def test_a_click_shows_the_frame_of_its_own_camera(seen: dict[str, Any]) -> None:
+    found = seen["two_cameras"]
+    assert set(found["come"]) == {"two Left (Cloud Farm)"}, "the other one waits until it is asked for"
+    assert found["clicked"] == ["", "two Right (Cloud Farm)", ["SEQUENCE", "Right_f_0001.png"]]
+    assert found["viewed"][0] == "" and "two Left (Cloud Farm)" in found["viewed"][1]
+    assert found["absent"] == "Frame 7 is not here yet"
+
+
+def test_frames_of_an_earlier_job_are_found_by_the_names_of_two(seen: dict[str, Any]) -> None:
+    assert seen["earlier_job"] == {"here": [9999, 10000, 10001], "of": [True, False]}
+
+
+def test_frames_that_blender_knows_no_sequence_of_are_shown_one_by_one(seen: dict[str, Any]) -> None:
+    """It takes the last digits of a name for the frame, and none below zero."""
+    versions, below_zero = seen["other_digits"]["versions"], seen["other_digits"]["below zero"]
+    assert versions == [["FILE", "shot_0011_v2.png"], "", ["FILE", "shot_0002_v2.png"], [2, 3, 11], False]
+    assert below_zero == [["FILE", "n0001.png"], "", ["FILE", "n-0001.png"], [-1, 0, 1], False]
+
+
 def test_frames_that_were_moved_away_are_missed_in_words(seen: dict[str, Any]) -> None:
     found = seen["moved_away"]
     assert (found["one"], found["shown"]) == ("", True)

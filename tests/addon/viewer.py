@@ -18,7 +18,9 @@ from typing import Any
 import bpy
 
 MODULE = "bl_ext.user_default.cloud_farm"
-JOB, LARGE, LONG, REAL = (f"{name}-20261130-abc123" for name in ("shot", "large", "long", "real"))
+JOB, LARGE, LONG, REAL, TWO, EARLIER = (
+    f"{name}-20261130-abc123" for name in ("shot", "large", "long", "real", "two", "earlier")
+)
 _PATIENCE_SECONDS = 120.0
 
 
@@ -67,7 +69,7 @@ def landing(viewer: Any, folder: Path) -> dict[str, Any]:
     viewer.frame_landed(JOB, "shot", picture(folder / "f_0005.png"), 5, None)
     viewer.refresh(lambda *_: False)
     found["still pinned"] = [user.frame_offset + 1, user.frame_duration]
-    found["here"] = [frame for frame in range(1, 8) if viewer.has_frame(JOB, frame)]
+    found["here"] = list(viewer.frames_here(JOB))
     for space in spaces:
         space.image = texture
     viewer.show(JOB, "shot", here)
@@ -118,6 +120,64 @@ def by_the_worker(viewer: Any, folder: Path) -> dict[str, Any]:
         assert time.monotonic() < deadline, session.previews.problem
         time.sleep(0.02)
     return {"shown": names(spaces[:1]), "size": list(spaces[0].image.size), "problem": session.previews.problem}
+
+
+def two_cameras(viewer: Any, folder: Path) -> dict[str, Any]:
+    """Let the frames of two cameras land, and click on one of the second's."""
+    spaces, here = editors(), SimpleNamespace(window=bpy.context.window, space_data=None)
+    for space in spaces:
+        space.image = None
+    for camera in ("Left", "Right"):
+        for frame in (1, 2):
+            viewer.frame_landed(TWO, "two", picture(folder / f"{camera}_f_{frame:04d}.png"), frame, camera)
+            viewer.refresh(lambda *_: False)
+    found: dict[str, Any] = {"come": names(spaces)}
+    found["clicked"] = [viewer.show(TWO, "two", here, frame=1, camera="Right"), names(spaces)[0], first_file(spaces[0])]
+    found["viewed"] = [viewer.show(TWO, "two", here), sorted(set(names(spaces)))]
+    return {**found, "absent": viewer.show(TWO, "two", here, frame=7, camera="Right")}
+
+
+def earlier_job(viewer: Any, folder: Path) -> dict[str, Any]:
+    """Hear of frames that landed before this Blender started: of the first and the last of a camera."""
+    files = {frame: str(picture(folder / f"e_{frame:04d}.png")) for frame in (9999, 10000, 10001)}
+    spans = [{"camera": "Cam", "first": [9999, files[9999]], "last": [10001, files[10001]]}]
+    viewer.frames_known(EARLIER, spans)
+    return {"here": list(viewer.frames_here(EARLIER)), "of": [viewer.has_frames(EARLIER, name) for name in ("Cam", "")]}
+
+
+def other_digits(viewer: Any, folder: Path) -> dict[str, Any]:
+    """Let frames land whose names end with a version, and frames below zero."""
+    spaces, here, state = (
+        editors(),
+        SimpleNamespace(window=bpy.context.window, space_data=None),
+        bpy.context.window_manager.cloud_farm,
+    )
+    found: dict[str, Any] = {}
+    for job, files in {
+        "versions": {frame: f"shot_{frame:04d}_v2.png" for frame in (2, 3, 11)},
+        "below zero": {-1: "n-0001.png", 0: "n0000.png", 1: "n0001.png"},
+    }.items():
+        state.follow_newest = True
+        for space in spaces:
+            space.image = None
+        for frame, name in files.items():
+            viewer.frame_landed(job, job, picture(folder / name), frame, None)
+            viewer.refresh(lambda *_: False)
+        newest, first = first_file(spaces[0]), min(files)
+        why_not = viewer.show(job, job, here, frame=first)
+        found[job] = [
+            newest,
+            why_not,
+            first_file(spaces[0]),
+            list(viewer.frames_here(job)),
+            viewer.can_be_scrubbed(job),
+        ]
+    return found
+
+
+def first_file(space: Any) -> list[str]:
+    """Return how an editor's image is read, and from where."""
+    return [space.image.source, Path(space.image.filepath).name]
 
 
 def moved_away(viewer: Any, folder: Path) -> dict[str, Any]:
@@ -187,7 +247,18 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
     """Do all of it."""
     bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
     viewer = part("image_viewer")
-    acts = (landing, large_frames, by_the_worker, moved_away, strips, logs, many_frames)
+    acts = (
+        landing,
+        large_frames,
+        by_the_worker,
+        two_cameras,
+        earlier_job,
+        other_digits,
+        moved_away,
+        strips,
+        logs,
+        many_frames,
+    )
     return {act.__name__: act(viewer, folder) for act in acts}
 
 

@@ -99,7 +99,9 @@ def watch() -> float:
         "images": {image.name: [image.source, image.filepath] for image in bpy.data.images},
         "shown": shown(window),
         "texts": texts(),
-        "newest": {job: item.newest for job, item in importlib.import_module(f"{MODULE}.image_viewer")._SHOWN.items()},
+        "newest": {
+            job: item.newest for (job, _), item in importlib.import_module(f"{MODULE}.image_viewer")._SHOWN.items()
+        },
         "slowest ticks": sorted(_TICKS, reverse=True)[:5],
         "ticks": len(_TICKS),
     }
@@ -111,7 +113,7 @@ def watch() -> float:
 
 def note_frames() -> None:
     """Note when each frame became the newest that the Image Editor shows."""
-    for job, item in importlib.import_module(f"{MODULE}.image_viewer")._SHOWN.items():
+    for (job, _), item in importlib.import_module(f"{MODULE}.image_viewer")._SHOWN.items():
         _SEEN.setdefault(f"{job} {item.newest}", time.time())
 
 
