@@ -79,7 +79,7 @@ class OneWorkflow:
         self._meet("pod_starts")
         return [PodStart(0.0, 3.0, 10.0)]
 
-    def nodes(self) -> Sequence[dict[str, Any]]:
+    def nodes(self, selector: str = "", *, name: str = "") -> Sequence[dict[str, Any]]:
         return ()
 
 

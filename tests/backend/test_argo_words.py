@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cloud_farm.engines.argo_api import PodEvent
 from cloud_farm.engines.argo_settings import PodSettings, PrepareSettings
-from cloud_farm.engines.argo_words import Explainer, NodeCount, count_nodes
+from cloud_farm.engines.argo_words import Explainer, NodeCount, count_nodes, labels_selector
 from cloud_farm.errors import EngineForbiddenError
 from cloud_farm.profile import FarmProfile, Gpu, Volume
 
@@ -27,15 +27,30 @@ def node(
     }
 
 
-def explainer(*nodes: dict[str, Any], allowed: bool = True, **settings: Any) -> Explainer:
-    profile = FarmProfile("farm", gpu=Gpu(node_labels={LABEL: ["Quadro_RTX_4000"]}), volume=Volume(claim="shared-data"))
+class Nodes:
+    """A cluster with some nodes."""
 
-    def listed() -> list[dict[str, Any]]:
-        if not allowed:
+    def __init__(self, *nodes: dict[str, Any], allowed: bool = True) -> None:
+        self.all, self.allowed = nodes, allowed
+        self.asked: list[str] = []
+
+    def nodes(self, selector: str = "", *, name: str = "") -> list[dict[str, Any]]:
+        if not self.allowed:
             raise EngineForbiddenError("no")
-        return list(nodes)
+        self.asked.append(selector)
+        key, _, values = selector.partition(" in ")
+        wanted = values.strip("()").split(",")
+        return [node for node in self.all if not selector or node["metadata"]["labels"].get(key) in wanted]
 
-    return Explainer(profile, PodSettings(memory="8Gi", **settings), listed)
+    def node_count(self) -> int:
+        return len(self.all)
+
+
+PROFILE = FarmProfile("farm", gpu=Gpu(node_labels={LABEL: ["Quadro_RTX_4000"]}), volume=Volume(claim="shared-data"))
+
+
+def explainer(*nodes: dict[str, Any], allowed: bool = True, **settings: Any) -> Explainer:
+    return Explainer(PROFILE, PodSettings(memory="8Gi", **settings), lambda: Nodes(*nodes, allowed=allowed))
 
 
 NO_MATCH = (
@@ -106,22 +121,21 @@ def test_how_an_attempt_ended(message: str, said: str) -> None:
 
 
 def test_nodes_are_counted_once_a_minute() -> None:
-    asked = []
-
-    def listed() -> list[dict[str, Any]]:
-        asked.append(1)
-        return [node()]
-
-    told = Explainer(FarmProfile("farm"), PodSettings(), listed)
+    cluster = Nodes(node())
+    told = Explainer(PROFILE, PodSettings(), lambda: cluster)
     for _ in range(3):
         told.plain(NO_MATCH, waits=True)
-    assert len(asked) == 1
+    assert cluster.asked == [f"{LABEL} in (Quadro_RTX_4000)"], "no others of a large cluster"
 
 
-def test_a_node_counts_with_all_labels_only() -> None:
-    nodes = [node(), node(gpus="4"), node(model="A40"), node(ready=False)]
-    assert count_nodes(nodes, {LABEL: ["Quadro_RTX_4000"]}, "nvidia.com/gpu") == NodeCount(4, 3, 2, 12)
-    assert count_nodes(nodes, {LABEL: ["Quadro_RTX_4000"], "zone": ["a"]}, "nvidia.com/gpu") == NodeCount(4, 0, 0, 0)
+def test_nodes_that_take_pods_and_their_gpus_are_counted() -> None:
+    nodes = [node(), node(gpus="4"), node(ready=False), node(cordoned=True)]
+    assert count_nodes(nodes, 9, "nvidia.com/gpu") == NodeCount(9, 4, 2, 12)
+
+
+def test_nodes_are_asked_for_by_all_of_their_labels() -> None:
+    assert labels_selector({LABEL: ["A40", "L40"], "slots": [8]}) == f"{LABEL} in (A40,L40),slots in (8)"
+    assert labels_selector({}) == ""
 
 
 def test_the_setting_that_must_be_raised_is_the_one_of_that_pod() -> None:

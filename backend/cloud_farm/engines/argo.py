@@ -91,7 +91,7 @@ class ArgoEngine:
 
     @cached_property
     def _explainer(self) -> Explainer:
-        return Explainer(self._profile, self._settings, self.cluster.nodes)
+        return Explainer(self._profile, self._settings, lambda: self.cluster)
 
     def check(self) -> tuple[Finding, ...]:
         """Look whether jobs can run there; a finding for each thing that is wrong."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import urllib3
 from kubernetes.client import ApiException
 
+from ..errors import EngineUnreachableError
 from .argo_access import ClusterAccess
 from .argo_labels import CHUNKS_SHA256, JOB, OWNER
 from .argo_login import connect
@@ -25,6 +26,7 @@ _ONE_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 _LIVING = "status.phase!=Succeeded,status.phase!=Failed"
 _PAGE, _FEW = 500, 20
+_MOST_LISTS = 3
 
 
 @dataclass(frozen=True)
@@ -215,9 +217,16 @@ class Cluster:
         found = self._call("GET", f"/api/v1/namespaces/{self.namespace}/events", query=query)
         return sorted(map(_pod_event, found.get("items") or ()), key=lambda event: event.at)
 
-    def nodes(self) -> list[dict[str, Any]]:
-        """List the cluster's nodes."""
-        return self._pages("/api/v1/nodes", "")[0]
+    def nodes(self, selector: str = "", *, name: str = "") -> list[dict[str, Any]]:
+        """List nodes, of very many the first: each comes whole, in ten kilobytes."""
+        field = f"metadata.name={name}" if name else ""
+        query = [("labelSelector", selector), ("fieldSelector", field), ("limit", str(_PAGE))]
+        return list(self._call("GET", "/api/v1/nodes", query=query).get("items") or ())
+
+    def node_count(self) -> int:
+        """Count the cluster's nodes."""
+        found = self._call("GET", "/api/v1/nodes", query=[("limit", "1")], accept=_METADATA)
+        return len(found.get("items") or ()) + int(found["metadata"].get("remainingItemCount") or 0)
 
     # -- what is there ----------------------------------------------------------------------------------------------------
 
@@ -277,23 +286,25 @@ class Cluster:
     def _workflows(self) -> str:
         return f"{_ARGO}/namespaces/{self.namespace}/workflows"
 
-    def _pages(self, path: str, selector: str, *, accept: str = "application/json") -> tuple[list[dict[str, Any]], int]:
+    def _pages(self, path: str, selector: str, *, accept: str) -> tuple[list[dict[str, Any]], int]:
         """List page by page; returns the items and the bytes that were read."""
         query = [("labelSelector", selector), ("limit", str(_PAGE))]
         items: list[dict[str, Any]] = []
-        token, size = "", 0
-        while True:
+        token, size, lists = "", 0, 1
+        while lists <= _MOST_LISTS:
             page = self._call(
                 "GET", path, query=[*query, ("continue", token)], accept=accept, without=(410,) if token else ()
             )
             size += self._received
             if page is None:  # the cluster forgot the state that the first pages showed: once more from the start
-                items, token = [], ""
+                items, token, lists = [], "", lists + 1
                 continue
             items += page.get("items") or ()
             token = (page.get("metadata") or {}).get("continue") or ""
             if not token:
                 return items, size
+        said = f"{self.server} forgets its list of {path.rpartition('/')[2]} before it is read. Try again later."
+        raise EngineUnreachableError(said, busy=True)
 
     def _call(
         self, method: str, path: str, *, query: Sequence[tuple[str, str]] = (), body: Any = None,

@@ -39,7 +39,13 @@ RIGHTS = (
     Right("get", "pods", severity="warning", why="to find frames of a node that died"),
     Right("delete", "pods", severity="warning", why="to free frames of a node that died"),
     Right("list", "events", severity="warning", why="to tell why a pod that has a node does not start"),
-    Right("list", "nodes", severity="info", why="to tell how many nodes have the wanted GPU", everywhere=True),
+    Right(
+        "list",
+        "nodes",
+        severity="info",
+        why="to tell how many nodes have the wanted GPU, and whether one died",
+        everywhere=True,
+    ),
 )
 """What a submitter's Role holds, and the only thing outside of the namespace that is of use."""
 

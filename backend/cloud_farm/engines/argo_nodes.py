@@ -106,6 +106,12 @@ def active_pods(nodes: Iterable[Node]) -> int:
     return sum(1 for node in nodes if node.get("type") == "Pod" and node.get("phase") in ("Pending", "Running"))
 
 
+def is_ready(node: Mapping[str, Any]) -> bool:
+    """Tell whether a node of the cluster answers."""
+    conditions = node["status"].get("conditions") or ()
+    return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+
+
 def seconds(text: Any) -> float:
     """Read a time of the API, seconds since 1970; 0 for none."""
     return datetime.fromisoformat(str(text)).timestamp() if text else 0.0

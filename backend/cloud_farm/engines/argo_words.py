@@ -5,15 +5,24 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import EngineError
 from ..profile import FarmProfile
-from .argo_nodes import STARTING, STOPPED
+from .argo_nodes import STARTING, STOPPED, is_ready
 from .argo_settings import PodSettings
 
 if TYPE_CHECKING:
     from .argo_api import PodEvent
+
+
+class _Nodes(Protocol):
+    """The part of a cluster that tells of its nodes; may refuse."""
+
+    def nodes(self, selector: str = "") -> Sequence[Mapping[str, Any]]: ...
+
+    def node_count(self) -> int: ...
+
 
 _EXIT = re.compile(r"^(?:main: )?(?:Error|OOMKilled)? ?\(exit code (\d+)\)(?:: )?")
 _NODES_SECONDS = 60.0
@@ -43,15 +52,13 @@ class Explainer:
     """Explains messages of one farm.
 
     Args:
-        nodes: Lists the cluster's nodes; may refuse.
+        cluster: Opens the cluster, whose nodes are counted where that tells more.
     """
 
-    def __init__(
-        self, profile: FarmProfile, settings: PodSettings, nodes: Callable[[], Sequence[Mapping[str, Any]]]
-    ) -> None:
+    def __init__(self, profile: FarmProfile, settings: PodSettings, cluster: Callable[[], _Nodes]) -> None:
         self._profile = profile
         self._settings = settings
-        self._nodes = nodes
+        self._cluster = cluster
         self._counted: tuple[float, NodeCount | None] = (-_NODES_SECONDS, None)
 
     def plain(self, message: str, *, waits: bool = False, prepares: bool = False, deadline_s: int = 0) -> str:
@@ -154,7 +161,9 @@ class Explainer:
         at, count = self._counted
         if time.monotonic() - at > _NODES_SECONDS:
             try:
-                count = count_nodes(self._nodes(), self._labels(), self._profile.gpu.resource)
+                cluster = self._cluster()
+                nodes = cluster.nodes(labels_selector(self._labels()))
+                count = count_nodes(nodes, cluster.node_count(), self._profile.gpu.resource)
             except EngineError:
                 count = None
             self._counted = (time.monotonic(), count)
@@ -217,22 +226,16 @@ def _by_template(message: str) -> str:
     return ""
 
 
-def count_nodes(nodes: Sequence[Mapping[str, Any]], labels: Mapping[str, Sequence[Any]], resource: str) -> NodeCount:
-    """Count the nodes that have all of the labels, each in one of its values. Pure."""
-    labelled = [node for node in nodes if _has(node["metadata"].get("labels") or {}, labels)]
-    ready = [node for node in labelled if _takes_pods(node)]
+def labels_selector(labels: Mapping[str, Sequence[Any]]) -> str:
+    """Return the selector of what has all of the labels, each in one of its values. Pure."""
+    return ",".join(f"{key} in ({','.join(map(str, values))})" for key, values in labels.items())
+
+
+def count_nodes(labelled: Sequence[Mapping[str, Any]], total: int, resource: str) -> NodeCount:
+    """Count what the nodes that have the labels have to give. Pure."""
+    ready = [node for node in labelled if is_ready(node) and not (node.get("spec") or {}).get("unschedulable")]
     gpus = sum(int((node["status"].get("allocatable") or {}).get(resource) or 0) for node in ready)
-    return NodeCount(len(nodes), len(labelled), len(ready), gpus)
-
-
-def _has(own: Mapping[str, Any], wanted: Mapping[str, Sequence[Any]]) -> bool:
-    return all(own.get(key) in values for key, values in wanted.items())
-
-
-def _takes_pods(node: Mapping[str, Any]) -> bool:
-    conditions = node["status"].get("conditions") or ()
-    ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
-    return ready and not (node.get("spec") or {}).get("unschedulable")
+    return NodeCount(total, len(labelled), len(ready), gpus)
 
 
 def _tail(message: str) -> str:
