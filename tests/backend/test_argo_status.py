@@ -13,7 +13,7 @@ import zstandard
 from cloud_farm.engines import TaskStatus
 from cloud_farm.engines.argo import dropped_words, missing_parts, unnoticed
 from cloud_farm.engines.argo_api import HeadList, PodEvent, StoredWorkflow, WorkflowHead
-from cloud_farm.engines.argo_follow import HeadReader, Shard, ShardReader, read_shard
+from cloud_farm.engines.argo_follow import HeadReader, StateReader, WorkflowState, read_state
 from cloud_farm.engines.argo_nodes import StartingPod, Unreadable, seconds, status_nodes
 from cloud_farm.engines.argo_stuck import StuckReader
 from cloud_farm.errors import EngineForbiddenError
@@ -51,7 +51,7 @@ def workflow(
     }
 
 
-def task(shard: Shard, task_id: str = "r1c00001") -> TaskStatus:
+def task(shard: WorkflowState, task_id: str = "r1c00001") -> TaskStatus:
     return next(item for item in shard.tasks if item.id == task_id)
 
 
@@ -73,12 +73,12 @@ def task(shard: Shard, task_id: str = "r1c00001") -> TaskStatus:
 def test_a_chunk_is_what_its_attempts_say(
     phase: str, attempts: list[tuple[str, str]], expected: tuple[str, str, int]
 ) -> None:
-    found = task(read_shard(workflow(chunk("r1c00001", phase, *attempts))))
+    found = task(read_state(workflow(chunk("r1c00001", phase, *attempts))))
     assert (found.phase, found.message, found.attempts) == expected
 
 
 def test_chunks_that_wait_for_a_place_are_there_too() -> None:
-    shard = read_shard(workflow(chunk("r1c00001", "Running", ("Running", "")), chunks=("r1c00001", "r1c00002")))
+    shard = read_state(workflow(chunk("r1c00001", "Running", ("Running", "")), chunks=("r1c00001", "r1c00002")))
     assert [(item.id, item.phase) for item in shard.tasks] == [
         ("prepare", "waiting"),
         ("r1c00001", "running"),
@@ -89,17 +89,17 @@ def test_chunks_that_wait_for_a_place_are_there_too() -> None:
 
 def test_chunks_share_the_fate_of_a_scene_that_can_not_be_prepared() -> None:
     prepare = {"p": node("w[0].prepare", "Pod", "Failed", template="prepare", message="shot.blend is missing")}
-    shard = read_shard(workflow(prepare, finishedAt=ENDED))
+    shard = read_state(workflow(prepare, finishedAt=ENDED))
     assert {(item.phase, item.message) for item in shard.tasks} == {("failed", "shot.blend is missing")}
     assert not shard.running
 
 
 def test_a_workflow_that_failed_as_a_whole_says_why() -> None:
     failed = workflow(phase="Error", finishedAt=ENDED, message='workflowtemplates.argoproj.io "cloud-farm" not found')
-    found = task(read_shard(failed))
+    found = task(read_state(failed))
     assert (found.phase, found.message) == ("failed", 'workflowtemplates.argoproj.io "cloud-farm" not found')
     failed["spec"]["shutdown"] = "Stop"
-    assert task(read_shard(failed)).phase == "stopped"
+    assert task(read_state(failed)).phase == "stopped"
 
 
 def test_workflows_that_are_not_there_are_told() -> None:
@@ -115,19 +115,19 @@ def test_workflows_that_are_not_there_are_told() -> None:
 
 
 def test_what_was_stopped_before_it_began_is_stopped() -> None:
-    assert task(read_shard(workflow(finishedAt=ENDED))).phase == "stopped"
+    assert task(read_state(workflow(finishedAt=ENDED))).phase == "stopped"
 
 
 def test_a_suspended_workflow_runs_until_its_pods_are_over() -> None:
     found = workflow(chunk("r1c00001", "Running", ("Running", "")))
     found["spec"]["suspend"] = True
-    assert read_shard(found).running
+    assert read_state(found).running
     found["status"]["nodes"] = chunk("r1c00001", "Running", ("Failed", "Error (exit code 143)"))
-    assert not read_shard(found).running
+    assert not read_state(found).running
 
 
 def test_the_end_is_told_by_the_clock_of_the_cluster() -> None:
-    assert read_shard(workflow(finishedAt=ENDED)).ended == datetime(2026, 11, 23, 10, tzinfo=UTC).timestamp()
+    assert read_state(workflow(finishedAt=ENDED)).ended == datetime(2026, 11, 23, 10, tzinfo=UTC).timestamp()
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor().compress], ids=["gzip", "zstd"])
@@ -146,12 +146,12 @@ def test_what_can_not_be_unpacked_is_said_and_the_job_still_runs(status: dict[st
     found = workflow(**status)
     with pytest.raises(Unreadable):
         status_nodes(found)
-    shard = read_shard(found)
+    shard = read_state(found)
     assert shard.running
     assert "can't be told" in task(shard).message
     assert not shard.doubtful
     found["spec"]["suspend"] = True
-    assert read_shard(found).doubtful, "whether its pods are over must be asked"
+    assert read_state(found).doubtful, "whether its pods are over must be asked"
 
 
 # -- what goes wrong without a node's message -------------------------------------------------------------------------------
@@ -165,34 +165,34 @@ def stored(version: str, **status: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("version", ["3.4.7", "3.6.12", "3.7.14", ""])
 def test_a_workflow_that_a_controller_kept_has_lost_nothing(version: str) -> None:
-    assert read_shard(stored(version)).dropped == ()
+    assert read_state(stored(version)).dropped == ()
 
 
 def test_what_an_older_controller_dropped_is_told() -> None:
     found = stored("3.7.14")
     for template in found["spec"]["templates"][1:]:
         del template["retryStrategy"]["backoff"]["cap"]
-    assert read_shard(found).dropped == ("retryStrategy.backoff.cap",)
+    assert read_state(found).dropped == ("retryStrategy.backoff.cap",)
     found["spec"]["synchronization"] = {}
-    shard = read_shard(found)
+    shard = read_state(found)
     assert shard.dropped == ("synchronization.mutexes", "retryStrategy.backoff.cap")
     said = dropped_words([shard], "3.7.14")
     assert (
         "dropped retryStrategy.backoff.cap, synchronization.mutexes of this job: it is older than argo_version 3.7.14"
         in said
     )
-    assert read_shard({**found, "status": {}}).dropped == (), "nobody wrote it yet"
+    assert read_state({**found, "status": {}}).dropped == (), "nobody wrote it yet"
     found["spec"]["workflowTemplateRef"] = {"name": "cloud-farm-4-5"}
-    assert read_shard(found).dropped == ()
+    assert read_state(found).dropped == ()
 
 
 def test_the_deadline_of_an_attempt_is_read_from_the_workflow_or_its_template() -> None:
     whole = stored("3.7.14")
-    assert read_shard(whole).deadlines == {"prepare": 86400, "render": 86400}
+    assert read_state(whole).deadlines == {"prepare": 86400, "render": 86400}
     templates = whole["spec"].pop("templates")
     templates[2]["activeDeadlineSeconds"] = "2400"
     whole["status"]["storedWorkflowTemplateSpec"] = {"templates": templates}
-    assert read_shard(whole).deadlines == {"prepare": 86400, "render": 2400}
+    assert read_state(whole).deadlines == {"prepare": 86400, "render": 2400}
 
 
 def waiting_head(phase: str = "", *, completed: bool = False) -> WorkflowHead:
@@ -220,11 +220,11 @@ def starting(message: str = "PodInitializing", **annotations: str) -> dict[str, 
 
 def test_a_pod_that_starts_is_known_by_its_task_and_name() -> None:
     made = seconds("2026-11-23T10:00:00Z")
-    assert read_shard(starting()).starting == (StartingPod("r1c00001", "w-render-42", made),)
+    assert read_state(starting()).starting == (StartingPod("r1c00001", "w-render-42", made),)
     old = {"workflows.argoproj.io/pod-name-format": "v1"}
-    assert read_shard(starting(**old)).starting == (StartingPod("r1c00001", "w-42", made),)
-    assert read_shard(starting("Unschedulable: 0/3")).starting == ()
-    assert read_shard(starting("")).starting == (), "it has no node yet"
+    assert read_state(starting(**old)).starting == (StartingPod("r1c00001", "w-42", made),)
+    assert read_state(starting("Unschedulable: 0/3")).starting == ()
+    assert read_state(starting("")).starting == (), "it has no node yet"
 
 
 def test_the_pod_that_starts_longest_is_asked_for_once_in_a_while() -> None:
@@ -269,13 +269,13 @@ class Api:
         self.size = 0
         self.reads = 0
         self.time = 0.0
-        self.reader = ShardReader(self._fetch, clock=lambda: self.time)
+        self.reader = StateReader(self._fetch, clock=lambda: self.time)
 
     def _fetch(self, _name: str) -> StoredWorkflow | None:
         self.reads += 1
         return None if self.stored is None else StoredWorkflow(self.stored, self.size)
 
-    def read(self, version: str, *, completed: bool = False) -> Shard:
+    def read(self, version: str, *, completed: bool = False) -> WorkflowState:
         if self.stored is not None:
             self.stored["metadata"]["resourceVersion"] = version
         return self.reader.read(WorkflowHead("w", version, "Running", completed, 1, 0, 1))
@@ -327,7 +327,7 @@ def test_one_that_changed_after_the_list_was_made_is_read_once_for_that_list() -
 def test_one_that_is_gone_runs_no_more() -> None:
     api = Api()
     api.stored = None
-    assert api.read("1") == Shard(False, ())
+    assert api.read("1") == WorkflowState(False, ())
 
 
 def test_a_long_list_is_read_less_often_but_not_after_a_change_of_ours() -> None:

@@ -135,7 +135,6 @@ def test_inside_the_cluster_a_pods_own_account_is_the_login(farmer: Farmer) -> N
     text = yaml.safe_dump(
         {key: whole[key] for key in ("engine", "store", "filebrowser", "volume", "images")} | {"kubernetes": kubernetes}
     )
-    api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"farm.yaml": text}})
     paths = {"backend": _CHECKOUT / "backend", "site": Path(sysconfig.get_path("purelib"))}
     main = {
         "name": "main", "image": farmer.cluster.blender_image, "imagePullPolicy": "Never", "command": ["/usr/bin/python3", "-c", _INSIDE],
@@ -147,11 +146,18 @@ def test_inside_the_cluster_a_pods_own_account_is_the_login(farmer: Farmer) -> N
         *({"name": key, "hostPath": {"path": str(path)}} for key, path in paths.items()),
     ]
     spec = {"serviceAccountName": "artist", "restartPolicy": "Never", "containers": [main], "volumes": volumes}
-    api.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
-    wait_for(lambda: api.get("Pod", name)["status"].get("phase") in ("Succeeded", "Failed"), 120, what="the pod's end")
-    said = farmer.cluster.log(name)
-    for kind in ("Pod", "ConfigMap"):
-        api.delete(kind, name)
+    configuration = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"farm.yaml": text}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+    try:
+        for content in (configuration, pod):
+            api.create(content)
+        wait_for(
+            lambda: api.get("Pod", name)["status"].get("phase") in ("Succeeded", "Failed"), 120, what="the pod's end"
+        )
+        said = farmer.cluster.log(name)
+    finally:
+        for kind in ("Pod", "ConfigMap"):
+            api.delete(kind, name)
     assert f"namespace {farmer.cluster.namespace}" in said, said
     assert job.id in said, said
     assert "findings [('right_missing', 'You may not list nodes on the cluster" in said, (

@@ -71,10 +71,12 @@ def test_a_volume_that_no_node_can_mount_is_told(farmer: Farmer) -> None:
 def test_an_account_without_its_secret_is_told(farmer: Farmer) -> None:
     api, name = farmer.cluster.api, f"account-{secrets.token_hex(3)}"
     api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}})
-    job = farmer.job("1-2", profile={"kubernetes.service_account": name}).submit()
-    wait_for_words(job, f"has no Secret '{name}.service-account-token'", "kubernetes.token_in_pods")
-    farmer.clear()
-    api.delete("ServiceAccount", name)
+    try:
+        job = farmer.job("1-2", profile={"kubernetes.service_account": name}).submit()
+        wait_for_words(job, f"has no Secret '{name}.service-account-token'", "kubernetes.token_in_pods")
+    finally:
+        farmer.clear()
+        api.delete("ServiceAccount", name)
 
 
 # -- a controller that is away, or another's ----------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from ..plan import PREPARE, RenderPlan
 from ..profile import FarmProfile
 from . import EngineJob, EngineStatus, TaskStatus
 from .argo_access import read_access
-from .argo_follow import HeadReader, Shard, ShardReader
+from .argo_follow import HeadReader, StateReader, WorkflowState
 from .argo_labels import CHUNKS_SHA256, job_selector, jobs_selector, pods_selector
 from .argo_lost import LostPods
 from .argo_manifest import workflow_template, workflows
@@ -70,8 +70,8 @@ class ArgoEngine:
         return HeadReader(lambda job_id: self.cluster.heads(job_selector(job_id, instance_id=instance)))
 
     @cached_property
-    def _shards(self) -> ShardReader:
-        return ShardReader(self.cluster.workflow)
+    def _states(self) -> StateReader:
+        return StateReader(self.cluster.workflow)
 
     @cached_property
     def _writer(self) -> WorkflowWriter:
@@ -145,12 +145,12 @@ class ArgoEngine:
         if not heads:
             message = "The cluster has no Workflow of this job (any more)."
             return EngineStatus(running=False, known=False, message=message)
-        shards = {head: self._shards.read(head) for head in heads}
+        states = {head: self._states.read(head) for head in heads}
         newest = max(head.revision for head in heads)
-        parts = ((head, shard) for head, shard in shards.items() if head.revision == newest)
-        rows = joined((head, self._told(task, shard)) for head, shard in parts for task in shard.tasks)
-        running = any(self._is_running(job_id, shard) for shard in shards.values())
-        said = self._said_while_running(job_id, shards, rows) if running else missing_parts(heads)
+        parts = ((head, state) for head, state in states.items() if head.revision == newest)
+        rows = joined((head, self._told(task, state)) for head, state in parts for task in state.tasks)
+        running = any(self._is_running(job_id, state) for state in states.values())
+        said = self._said_while_running(job_id, states, rows) if running else missing_parts(heads)
         return EngineStatus(
             running=running,
             tasks=_in_order(rows),
@@ -214,48 +214,48 @@ class ArgoEngine:
         """
         self._forget()
         heads = self._heads(job_id)
-        if any(self._shards.read(head).running for head in heads):
+        if any(self._states.read(head).running for head in heads):
             raise _busy(job_id)
         for head in heads:
             self._writer.delete(head)
 
     # -- inner ------------------------------------------------------------------------------------------------------------
 
-    def _told(self, task: TaskStatus, shard: Shard) -> TaskStatus:
+    def _told(self, task: TaskStatus, state: WorkflowState) -> TaskStatus:
         """Put a task's message in plain words."""
         prepares = task.id == PREPARE
-        deadline_s = shard.deadlines.get(PREPARE if prepares else "render", 0)
+        deadline_s = state.deadlines.get(PREPARE if prepares else "render", 0)
         said = self._explainer.plain(
             task.message, waits=task.phase == "waiting", prepares=prepares, deadline_s=deadline_s
         )
         return dataclasses.replace(task, message=said)
 
     def _said_while_running(
-        self, job_id: str, shards: Mapping[WorkflowHead, Shard], rows: dict[str, TaskStatus]
+        self, job_id: str, states: Mapping[WorkflowHead, WorkflowState], rows: dict[str, TaskStatus]
     ) -> str:
         """Say why nothing starts, or what is wrong besides; a pod that does not start gets its reason among the tasks."""
         now = self.cluster.now()
-        stuck = self._stuck.find(job_id, [pod for shard in shards.values() for pod in shard.starting], now=now)
+        stuck = self._stuck.find(job_id, [pod for state in states.values() for pod in state.starting], now=now)
         if stuck is not None and stuck.task in rows and (said := self._explainer.stuck(stuck.event)):
             rows[stuck.task] = dataclasses.replace(rows[stuck.task], message=said)
         return (
             self._lost.free(job_id)
-            or unnoticed(shards, now=now, namespace=self.cluster.namespace)
+            or unnoticed(states, now=now, namespace=self.cluster.namespace)
             or _summary(rows.values())
-            or dropped_words(shards.values(), self._profile.argo_version)
+            or dropped_words(states.values(), self._profile.argo_version)
         )
 
-    def _is_running(self, job_id: str, shard: Shard) -> bool:
-        if shard.doubtful:
+    def _is_running(self, job_id: str, state: WorkflowState) -> bool:
+        if state.doubtful:
             return self._has_living_pods(job_id)
-        return shard.running or self._may_hide_records(shard)
+        return state.running or self._may_hide_records(state)
 
     def _has_living_pods(self, job_id: str) -> bool:
         return self.cluster.has_living_pods(pods_selector(job_id))
 
-    def _may_hide_records(self, shard: Shard) -> bool:
+    def _may_hide_records(self, state: WorkflowState) -> bool:
         """It ended so short a time ago that its last frames may not be seen on the volume yet."""
-        return bool(shard.ended) and self.cluster.now() - shard.ended < self._profile.visibility_s
+        return bool(state.ended) and self.cluster.now() - state.ended < self._profile.visibility_s
 
     def _heads(self, job_id: str, *, known: bool = False) -> Sequence[WorkflowHead]:
         """List the job's Workflows; a cluster that is busy is asked again, one that is not there only if it is known."""
@@ -270,7 +270,7 @@ class ArgoEngine:
     def _forget(self) -> None:
         """Take nothing for known any more: we change a Workflow ourselves."""
         self._listed.forget()
-        self._shards.forget()
+        self._states.forget()
 
     def _wait_until_still(self, job_id: str, seconds: float, *, ended: bool = False) -> None:
         """Wait until no pod of the job runs, and with `ended` until Argo has closed its books on it."""
@@ -308,9 +308,9 @@ def unnoticed(heads: Iterable[WorkflowHead], *, now: float, namespace: str) -> s
     )
 
 
-def dropped_words(shards: Iterable[Shard], version: str) -> str:
+def dropped_words(states: Iterable[WorkflowState], version: str) -> str:
     """Say which fields the controller did not keep; empty if it kept all."""
-    lost = sorted({name for shard in shards for name in shard.dropped})
+    lost = sorted({name for state in states for name in state.dropped})
     if not lost:
         return ""
     written = f"argo_version {version}" if version else "the version that is taken where argo_version is not set"

@@ -23,7 +23,7 @@ _OLDEST_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Shard:
+class WorkflowState:
     """What one Workflow says; messages are Argo's own.
 
     Attributes:
@@ -51,7 +51,7 @@ class _Seen:
     version: str
     at: float
     size: int
-    shard: Shard
+    state: WorkflowState
 
 
 class HeadReader:
@@ -84,7 +84,7 @@ class HeadReader:
         self._seen.clear()
 
 
-class ShardReader:
+class StateReader:
     """Reads Workflows for one engine.
 
     Args:
@@ -98,18 +98,18 @@ class ShardReader:
         self._clock = clock
         self._seen: dict[str, _Seen] = {}
 
-    def read(self, head: WorkflowHead) -> Shard:
+    def read(self, head: WorkflowHead) -> WorkflowState:
         """Return what a Workflow says now; what did not change is not read again."""
         seen = self._seen.get(head.name)
         if seen is None or not self._is_fresh(seen, head):
             stored = self._fetch(head.name)
             if stored is None:
-                return Shard(False, ())
+                return WorkflowState(False, ())
             version = str(stored.content["metadata"]["resourceVersion"])
             seen = self._seen[head.name] = _Seen(
-                head.version, version, self._clock(), stored.size, read_shard(stored.content)
+                head.version, version, self._clock(), stored.size, read_state(stored.content)
             )
-        return seen.shard
+        return seen.state
 
     def forget(self) -> None:
         """Read every Workflow anew: we changed one ourselves."""
@@ -121,7 +121,7 @@ class ShardReader:
         return not head.completed and self._clock() - seen.at < seen.size / _BYTES_PER_SECOND
 
 
-def read_shard(workflow: Mapping[str, Any]) -> Shard:
+def read_state(workflow: Mapping[str, Any]) -> WorkflowState:
     """Return what a Workflow says. Pure."""
     status, spec = workflow.get("status") or {}, workflow["spec"]
     ended = seconds(status.get("finishedAt"))
@@ -131,7 +131,7 @@ def read_shard(workflow: Mapping[str, Any]) -> Shard:
     except Unreadable as problem:
         message = f"How far it is can't be told: {problem}."
         tasks = tuple(TaskStatus(task, "waiting", message) for task in ids)
-        return Shard(not ended, tasks, ended, doubtful=not ended and bool(spec.get("suspend")))
+        return WorkflowState(not ended, tasks, ended, doubtful=not ended and bool(spec.get("suspend")))
     begun = begun_tasks(nodes)
     # One that was told to stop ends as failed, too.
     failed = (
@@ -143,7 +143,9 @@ def read_shard(workflow: Mapping[str, Any]) -> Shard:
     tasks = tuple(begun.get(task) or TaskStatus(task, *rest) for task in ids)
     running = not ended and (not spec.get("suspend") or active_pods(nodes.values()) > 0)
     starting = tuple(starting_pods(workflow, nodes)) if running else ()
-    return Shard(running, tasks, ended, starting, deadlines=read_deadlines(workflow), dropped=dropped_fields(workflow))
+    return WorkflowState(
+        running, tasks, ended, starting, deadlines=read_deadlines(workflow), dropped=dropped_fields(workflow)
+    )
 
 
 def read_deadlines(workflow: Mapping[str, Any]) -> dict[str, int]:
