@@ -5,7 +5,6 @@ The worker's own look (`Check Scene`) finds more; its findings have the same cod
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -17,8 +16,10 @@ from .registering import of_classes
 from .translating import rpt_
 
 _DONE, _NOT_DONE = {"FINISHED"}, {"CANCELLED"}
-_LABEL = re.compile(r"(?P<kind>[A-Za-z ]+) '(?P<name>.*)'")
-SHOWN = {"Image": "images", "Object": "objects"}
+SHOWN = {
+    "CacheFile": "cache_files", "Image": "images", "Library": "libraries", "MovieClip": "movieclips", "Object": "objects", "Sound": "sounds",
+    "VectorFont": "fonts", "Volume": "volumes",
+}  # fmt: skip
 """Kinds of datablocks that can be gone to, and where they are."""
 
 NO_PREVIEW_RANGE = "The timeline has no preview range."
@@ -64,8 +65,8 @@ def quick_findings(scene: bpy.types.Scene) -> Iterator[Finding]:
 
 def described(label: str) -> tuple[str, str]:
     """Return the kind and the name of a datablock as findings call it; empty for what is none."""
-    match = _LABEL.fullmatch(label)
-    return (match["kind"], match["name"]) if match else ("", "")
+    kind, quote, name = label.partition(" '")
+    return (kind, name[:-1]) if quote and name.endswith("'") else ("", "")
 
 
 def find_datablock(label: str) -> bpy.types.ID | None:
@@ -73,6 +74,29 @@ def find_datablock(label: str) -> bpy.types.ID | None:
     kind, name = described(label)
     blocks: Any = getattr(bpy.data, SHOWN[kind], None) if kind in SHOWN else None
     return blocks.get(name) if blocks is not None else None
+
+
+def _find_in_outliner(name: str, context: bpy.types.Context) -> bool:
+    """Have an Outliner of all that is in the file show only what has a name: one that is open, or one in a window of its own."""
+    spaces, new_window = list(_outliners(context)), bpy.ops.wm.window_new
+    if not spaces and new_window.poll():  # type: ignore[call-arg]
+        new_window()
+        area = context.window_manager.windows[-1].screen.areas[0]  # type: ignore[union-attr]
+        area.ui_type = "OUTLINER"
+        area.spaces.active.display_mode = "LIBRARIES"  # type: ignore[union-attr]
+        spaces = list(_outliners(context))
+    for space in spaces[:1]:
+        space.filter_text = name
+    return bool(spaces)
+
+
+def _outliners(context: bpy.types.Context) -> Iterator[bpy.types.SpaceOutliner]:
+    """Yield the Outliners that show all that is in the file."""
+    for window in context.window_manager.windows if context.window_manager is not None else ():
+        for area in window.screen.areas:
+            space = area.spaces.active
+            if isinstance(space, bpy.types.SpaceOutliner) and space.display_mode == "LIBRARIES":
+                yield space
 
 
 class CLOUDFARM_OT_use_camera(bpy.types.Operator):
@@ -125,7 +149,7 @@ class CLOUDFARM_OT_use_images(bpy.types.Operator):
 
 
 class CLOUDFARM_OT_show_datablock(bpy.types.Operator):
-    """Go to what this is about: select the object, or open the image"""
+    """Go to what this is about: select the object, open the image, or find the rest in the Outliner"""
 
     bl_idname = "cloud_farm.show_datablock"
     bl_label = "Show"
@@ -150,6 +174,8 @@ class CLOUDFARM_OT_show_datablock(bpy.types.Operator):
 
             if image_viewer.open_image(found, context):
                 return _DONE
+        if found is not None and _find_in_outliner(found.name, context):
+            return _DONE
         self.report(
             {"INFO"}, rpt_("{:s} can be found in the Outliner, display mode Blender File").format(self.datablock)
         )

@@ -128,6 +128,16 @@ def named(names: tuple[str, ...]) -> dict[str, list[str]]:
     return found
 
 
+def found_in_outliner() -> list[str]:
+    """Click on a finding about a sound: without a window for it, and with an Outliner of all that is in the file."""
+    bpy.data.sounds.load(str(Path(__file__)), check_existing=False).name = "rain"
+    show = bpy.ops.cloud_farm.show_datablock
+    (area,) = [area for area in bpy.context.window.screen.areas if area.type == "OUTLINER"]
+    found = [*show(datablock="Sound 'rain'"), area.spaces.active.filter_text]
+    area.spaces.active.display_mode = "LIBRARIES"
+    return [*found, *show(datablock="Sound 'rain'"), area.spaces.active.filter_text]
+
+
 def main(zip_file: str, folder: Path) -> dict[str, Any]:
     """Ask everything once."""
     bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
@@ -137,6 +147,7 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
         "preview": preview_range(scene, folder),
         "painted": painted(folder),
         "typed": frames_typed(scene),
+        "clicked": found_in_outliner(),
         "named": named(("", "other", "studio", "my farm")),
     }
 

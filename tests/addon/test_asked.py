@@ -11,12 +11,14 @@ from .conftest import run_in_blender
 
 pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
 
+EXPECTED = ("Warning: The job is not listed any more", "Info: Sound 'rain' can be found in the Outliner")
+
 
 @pytest.fixture(scope="module")
 def seen(extension: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What was asked and said."""
     folder = tmp_path_factory.mktemp("asked")
-    return run_in_blender("asked.py", extension, folder, expected=("Warning: The job is not listed any more",))
+    return run_in_blender("asked.py", extension, folder, expected=EXPECTED)
 
 
 @pytest.mark.parametrize(("button", "words"), [("delete", "Delete Job"), ("cancel", "Cancel Job")])
@@ -51,3 +53,7 @@ def test_a_name_that_no_farm_can_have_is_told_as_one_types(seen: dict[str, Any])
     assert (said[""], said["other"]) == ([], [])
     assert said["studio"] == ["There is a farm 'studio' already"]
     assert said["my farm"] == ["'my farm' is not a farm's name: use letters, digits, '-' and '_'."]
+
+
+def test_a_click_on_what_has_no_editor_of_its_own_finds_it_in_the_outliner(seen: dict[str, Any]) -> None:
+    assert seen["clicked"] == ["CANCELLED", "", "FINISHED", "rain"]
