@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
@@ -19,7 +19,9 @@ from .farms import Farms
 from .outbox import Outbox
 from .previews import Previews
 from .wording import reword
-from .worker_client import WorkerClient
+
+if TYPE_CHECKING:
+    from .worker_client import WorkerClient
 
 _PACKAGE = __package__ or ""
 _BUSY_SECONDS, _IDLE_SECONDS = 0.1, 1.0
@@ -75,6 +77,8 @@ class Session:
     def client(self) -> WorkerClient:
         """The worker; it starts with the first request."""
         if self._client is None:
+            from .worker_client import WorkerClient  # with what starts processes: enabling the add-on starts none
+
             self._client = WorkerClient(self.folder("logs") / "worker.log", reword=reword)
             self._client.ask("hello", self.farms.take_hello)
         return self._client

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from .choices import DEVICES, STILL_FORMATS
 from .errors import UsageError
-from .frames import FrameRange
 
 if TYPE_CHECKING:
     from .job import RenderJob
@@ -172,6 +171,8 @@ def _convert(option: Option, value: Any) -> Any:
         return parse_duration(value) if isinstance(value, str) else float(value)
     if option.kind == "frames":
         # Only the words are checked here: what `scene` stands for is known when the file was read.
+        from .frames import FrameRange  # not for tooltips, which Blender reads as it starts
+
         FrameRange.parse(str(value), scene=(1, 1, 1))
     if option.kind == "choice":
         return _choose(option, str(value))
