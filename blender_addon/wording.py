@@ -45,6 +45,8 @@ _SENTENCES = (
     (r"(?P<what>volume\.mount_path in the farm's profile), or CLOUD_FARM_HOME", r"\g<what>"),
     (r", or choose another folder: CLOUD_FARM_HOME", ""),
     # the dialog's names
+    (r"filebrowser needs user and password together(?P<or>, .*)\.",
+     r"it needs User and Password together\g<or>. Give them with Edit, in Cloud Farm's preferences."),
     (r"filebrowser\.user and filebrowser\.password", "User and Password"),
     (r"filebrowser\.ca_file", "the farm's CA File"),
     (r"(?P<how> of| in) the farm's profile", r"\g<how> the farm's profile (Edit, in Cloud Farm's preferences)"),

@@ -6,6 +6,8 @@ python -I asked.py ZIP FOLDER ; prints one JSON object
 from __future__ import annotations
 
 import importlib
+import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -138,6 +140,25 @@ def found_in_outliner() -> list[str]:
     return [*found, *show(datablock="Sound 'rain'"), area.spaces.active.filter_text]
 
 
+def farm_without_a_password(folder: Path) -> list[Any]:
+    """Send to a farm whose profile names a user and no password."""
+    profile = {
+        "engine": "local",
+        "store": "filebrowser",
+        "volume": {"mount_path": str(folder / "volume")},
+        "filebrowser": {"url": "http://127.0.0.1:9", "user": "ada"},
+    }
+    path = Path(os.environ["CLOUD_FARM_HOME"], "farms", "studio.yaml")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(profile), encoding="utf-8")  # JSON is YAML
+    bpy.context.preferences.system.use_online_access = True
+    bpy.context.preferences.addons[desk.MODULE].preferences.farm = "studio"
+    session = part("session").SESSION
+    bpy.ops.cloud_farm.send()
+    desk.wait_for(lambda: session.outbox.sending.error, "it is refused")
+    return [session.outbox.sending.error, session.outbox.sending.can_go_on]
+
+
 def main(zip_file: str, folder: Path) -> dict[str, Any]:
     """Ask everything once."""
     bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
@@ -148,6 +169,7 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
         "painted": painted(folder),
         "typed": frames_typed(scene),
         "clicked": found_in_outliner(),
+        "no password": farm_without_a_password(folder),
         "named": named(("", "other", "studio", "my farm")),
     }
 

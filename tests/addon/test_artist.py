@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
 def seen(extension: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     """What an artist saw, and the folder with her files."""
     folder = tmp_path_factory.mktemp("artist")
-    return run_in_blender("artist.py", extension, folder, work="a project"), folder / "a project"
+    return run_in_blender("artist.py", extension, folder, work="Käthes 3. Projekt"), folder / "Käthes 3. Projekt"
 
 
 def test_a_copy_of_other_frames_or_for_another_folder_takes_nobodys_place(seen: tuple[dict[str, Any], Path]) -> None:

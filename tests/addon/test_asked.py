@@ -11,7 +11,9 @@ from .conftest import run_in_blender
 
 pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
 
-EXPECTED = ("Warning: The job is not listed any more", "Info: Sound 'rain' can be found in the Outliner")
+EXPECTED = (
+    "Warning: The job is not listed any more", "Info: Sound 'rain' can be found in the Outliner", "Info: Saved a copy in ",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +59,9 @@ def test_a_name_that_no_farm_can_have_is_told_as_one_types(seen: dict[str, Any])
 
 def test_a_click_on_what_has_no_editor_of_its_own_finds_it_in_the_outliner(seen: dict[str, Any]) -> None:
     assert seen["clicked"] == ["CANCELLED", "", "FINISHED", "rain"]
+
+
+def test_who_gave_no_password_is_told_where_to_give_it(seen: dict[str, Any]) -> None:
+    said, may_go_on = seen["no password"]
+    assert "'studio'" in said and "Password" in said and "Edit, in Cloud Farm's preferences" in said
+    assert may_go_on, "once it is given"
