@@ -68,9 +68,9 @@ def finish_submission(
     document = control.document
     _require_same(document, job)
     if status.state in ("cancelling", "cancelled", "paused"):
-        go_on = "resume" if status.state == "paused" else "retry"
+        go_on = "cloud-farm resume" if status.state == "paused" else "cloud-farm retry"
         raise InvalidJobError(
-            f"Job {status.id} was submitted before and is {status.state}. Go on with: cloud-farm {go_on} {status.id}"
+            f"Job {status.id} was submitted before and is {status.state}. Go on with: {go_on} {status.id}"
         )
     planned, started = control.start_rest(status)
     on_event(Stage("submitting", _what_was_done(status, started)))
