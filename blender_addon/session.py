@@ -16,6 +16,7 @@ import bpy
 from . import image_viewer, text_viewer
 from .drawing import windows
 from .farms import Farms
+from .following import Following
 from .outbox import Outbox
 from .previews import Previews
 from .wording import reword
@@ -26,12 +27,6 @@ if TYPE_CHECKING:
 _PACKAGE = __package__ or ""
 _BUSY_SECONDS, _IDLE_SECONDS = 0.1, 1.0
 _REFRESH_SECONDS = 30.0
-_FOLLOW_AGAIN_SECONDS = 15.0
-_MAY_PASS = ("LandingError", "StoreUnreachableError", "EngineUnreachableError")
-"""Errors after which a job is followed again by itself: a disk that is full, a farm that is away."""
-_FINISHED_STATES = ("done", "failed", "cancelled", "paused")
-_MOST_FETCHED = 4  # jobs at a time that ended while Blender was closed
-_ACTIVE_STATES = ("queued", "rendering", "cancelling")
 _SHOWN_IN = {"PROPERTIES", "IMAGE_EDITOR", "PREFERENCES"}  # Blender keeps the status bar to itself, and draws it often
 
 
@@ -41,6 +36,7 @@ class Session:
     Attributes:
         farms: What is known of farms.
         outbox: What is on its way to a farm.
+        following: Jobs whose frames are brought here.
         previews: Small pictures of large frames.
         jobs: What the worker said of each job, newest first.
         pictures: The newest whole picture of each followed job, by id.
@@ -49,20 +45,24 @@ class Session:
     """
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know nothing yet."""
         self.farms = Farms(lambda: self.client)
         self.previews = Previews(lambda: self.client, on_made=self._show_preview)
         self.outbox = Outbox(
             lambda: self.client, on_submitted=self._take_submitted, on_taken=self.refresh, may_reach=may_reach
         )
+        self.following = Following(
+            lambda: self.client, on_picture=self._take_picture, on_frame=self._take_frame,
+            on_problem=self._take_problem, on_mended=self._take_back, may_reach=may_reach,
+        )  # fmt: skip
         self.jobs: list[dict[str, Any]] = []
         self.pictures: dict[str, Mapping[str, Any]] = {}
         self.problem = ""
         self.listing_problem = ""
         self._client: WorkerClient | None = None
-        self._followed: dict[str, tuple[int, str]] = {}
-        self._let_gone: set[str] = set()
-        self._fetched: set[tuple[str, int]] = set()
-        self._broken_off: dict[str, tuple[float, str, str]] = {}
         self._changed = False
         self._is_watched = False
         self._watched_farm = "local"
@@ -99,12 +99,6 @@ class Session:
     def watched_farm(self) -> str:
         """The farm whose jobs are listed."""
         return self._watched_farm
-
-    def follow(self, job: str, farm: str) -> None:
-        """Bring a job's frames here as they finish."""
-        if job not in self._followed:
-            take = lambda line: self._take_following(job, farm, line)  # noqa: E731
-            self._followed[job] = self.client.ask("follow", take, farm=farm, job=job), farm
 
     def control(self, verb: str, job: str, farm: str) -> None:
         """Pause, resume, cancel, retry or delete a job."""
@@ -155,7 +149,7 @@ class Session:
         if self._client is not None:
             self._client.close()
         image_viewer.forget()
-        self.__init__()  # type: ignore[misc]
+        self._begin()
 
     # -- what the worker says -------------------------------------------------------------------------------------------
 
@@ -175,13 +169,11 @@ class Session:
         if self._is_watched and is_due and not self._is_listing and may_reach(self._watched_farm):
             self.refresh(self._watched_farm)
         self._is_watched = False
-        self._follow_again()
+        self.following.tick()
         self.farms.tick()
         self._changed |= self.outbox.tick()
         if self._client is None:
             return _IDLE_SECONDS
-        if not bpy.app.online_access:
-            self._let_go()
         came = self._client.poll()
         image_viewer.refresh(self.previews.ask)
         if came or self._changed:
@@ -190,60 +182,29 @@ class Session:
             redraw()
         return _BUSY_SECONDS if self._client.busy else _IDLE_SECONDS
 
-    def _follow_again(self) -> None:
-        """Go on with jobs whose frames could not be brought here a while ago."""
-        for job, (at, farm, _said) in self._broken_off.items():
-            if time.monotonic() >= at and job not in self._followed and may_reach(farm):
-                self.follow(job, farm)
-
-    def _let_go(self) -> None:
-        """Blender may not go online any more: jobs of farms over the network are left to themselves."""
-        for job, (request, farm) in self._followed.items():
-            if farm != "local" and job not in self._let_gone:
-                self._let_gone.add(job)
-                self.client.stop(request)
-
     def _take_submitted(self, job: str, farm: str) -> None:
         self._newly_sent = job
         self.refresh(farm)
-        self.follow(job, farm)
+        self.following.begin(job, farm)
 
-    def _take_following(self, job: str, farm: str, line: Mapping[str, Any]) -> None:
-        event = line.get("event")
-        if event is None:
-            self._followed.pop(job, None)
-            self._let_gone.discard(job)
-            error = line.get("error", {})
-            if error.get("kind") == "WorkerDied" and may_reach(farm):
-                self.follow(job, farm)  # the next worker goes on with it
-            elif error and error.get("kind") != "Cancelled":
-                self.problem = str(error["message"])
-                if error["kind"] in _MAY_PASS:
-                    self._broken_off[job] = time.monotonic() + _FOLLOW_AGAIN_SECONDS, farm, self.problem
-                else:
-                    self._broken_off.pop(job, None)
-            if "result" in line:
-                self._mended(job)
-                self._take_picture(job, line["result"])
-            return
-        if event["event"] == "status":
-            self._take_picture(job, event)
-        elif event["event"] == "frame_done" and event["path"]:
-            self._mended(job)
-            known = self.job(job)
-            image_viewer.frame_landed(
-                job, known["title"] if known else job, Path(event["path"]), int(event["frame"]), event.get("camera")
-            )
+    def _take_frame(self, job: str, event: Mapping[str, Any]) -> None:
+        image_viewer.frame_landed(
+            job, self._title_of(job), Path(event["path"]), int(event["frame"]), event.get("camera")
+        )
+
+    def _take_problem(self, message: str) -> None:
+        self.problem = message
+
+    def _take_back(self, message: str) -> None:
+        if self.problem == message:
+            self.problem = ""
+
+    def _title_of(self, job: str) -> str:
+        known = self.job(job)
+        return str(known["title"]) if known else job
 
     def _show_preview(self, job: str, path: Path) -> None:
-        known = self.job(job)
-        image_viewer.preview_made(job, known["title"] if known else job, path)
-
-    def _mended(self, job: str) -> None:
-        """Frames of a job come here again: what kept them is no problem any more."""
-        _, _, said = self._broken_off.pop(job, (0.0, "", ""))
-        if said and self.problem == said:
-            self.problem = ""
+        image_viewer.preview_made(job, self._title_of(job), path)
 
     def _take_picture(self, job: str, picture: Mapping[str, Any]) -> None:
         self.pictures[job] = picture
@@ -260,17 +221,7 @@ class Session:
             return
         self.listing_problem = ""
         self.jobs = [{**job, "farm": farm} for job in line["result"]["jobs"]]
-        for job in self.jobs:
-            if job["state"] in _ACTIVE_STATES and job["is_ours"]:
-                self.follow(job["id"], farm)
-        for job in [job for job in self.jobs if self._has_frames_elsewhere(job)][:_MOST_FETCHED]:
-            self._fetched.add((job["id"], job["frames_done"]))
-            self.follow(job["id"], farm)
-
-    def _has_frames_elsewhere(self, job: Mapping[str, Any]) -> bool:
-        """Whether a job ended while nobody here followed it; each is asked for once."""
-        is_over = job["state"] in _FINISHED_STATES and job["is_ours"] and job["frames_done"] > job["landed"]
-        return is_over and (job["id"], job["frames_done"]) not in self._fetched
+        self.following.take_list(self.jobs)
 
     def _take_control(self, job: str, farm: str, line: Mapping[str, Any]) -> None:
         if "error" in line:

@@ -245,7 +245,7 @@ def job_ends_while_nobody_looks(folder: Path) -> Any:
     addon_utils.enable(MODULE, default_set=True)
     part("session").SESSION.watch("local")
     wait_for(lambda: len(frames(folder, "unseen")) == 3, "its frames land")
-    wait_for(lambda: not part("session").SESSION._followed, "it is noted")
+    wait_for(lambda: not part("session").SESSION.following.jobs, "it is noted")
     moved = [path.rename(folder / path.name) for path in (folder / "unseen").iterdir()]
     part("session").SESSION.refresh("local")
     wait_for(lambda: not part("session").SESSION.client.busy, "the list is fresh")

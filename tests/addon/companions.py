@@ -55,7 +55,7 @@ def main(zip_file: str, folder: Path, role: str) -> dict[str, Any]:
     prepare(zip_file, folder, role)
     session = desk.part("session").SESSION
     desk.wait_for(is_rendered, "it is rendered")
-    desk.wait_for(lambda: len(desk.frames(folder, "shared")) == 3 and not session._followed, "its frames are here")
+    desk.wait_for(lambda: len(desk.frames(folder, "shared")) == 3 and not session.following.jobs, "its frames are here")
     said = [sending.error for sending in [session.outbox.sending] if sending is not None]
     shown = [image.name for image in bpy.data.images if image.name.startswith("shared")]
     return {

@@ -63,7 +63,7 @@ def for_the_frames(folder: Path) -> dict[str, Any]:
     desk.wait_for(lambda: session().problem, "it is told")
     said = session().problem
     filler.unlink()
-    desk.wait_for(lambda: desk.state_of(job) == "done" and not session()._followed, "it is gone on with")
+    desk.wait_for(lambda: desk.state_of(job) == "done" and not session().following.jobs, "it is gone on with")
     return {"said": said, "problem": session().problem, "frames": desk.frames(folder, "landing")}
 
 

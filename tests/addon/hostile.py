@@ -80,7 +80,7 @@ def look_at(job: str) -> dict[str, Any]:
         session.ask_for_frames(job, "local")
 
     def follow() -> None:
-        session.follow(job, "local")
+        session.following.begin(job, "local")
 
     def read_logs() -> None:
         session.ask_for_logs(job, "local")

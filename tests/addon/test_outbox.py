@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-_SOURCE = Path(__file__).parents[2] / "blender_addon" / "outbox.py"
+from .alone import Client, alone
 
 
 @pytest.fixture(scope="module")
 def outbox() -> ModuleType:
     """The module, which needs no Blender."""
-    spec = importlib.util.spec_from_file_location("outbox_alone", _SOURCE)
-    assert spec is not None and spec.loader is not None
-    module = sys.modules["outbox_alone"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-class Client:
-    """Takes requests, and answers when the test says so."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
-        self.stopped: list[int] = []
-        self._answers: list[Callable[[dict[str, Any]], None]] = []
-
-    def ask(self, verb: str, answer: Callable[[dict[str, Any]], None], **data: Any) -> int:
-        self.asked.append((verb, str(data.get("snapshot", data.get("folder", "")))))
-        self._answers.append(answer)
-        return len(self.asked)
-
-    def stop(self, number: int) -> None:
-        self.stopped.append(number)
-
-    def answer(self, number: int, **line: Any) -> None:
-        self._answers[number - 1](line)
-
-    @property
-    def dropped(self) -> list[str]:
-        return [snapshot for verb, snapshot in self.asked if verb == "drop"]
+    return alone("outbox")
 
 
 @pytest.fixture

@@ -1,0 +1,95 @@
+"""Jobs whose frames come here: each is followed once, again when what kept it has passed, and only where that is allowed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .alone import Client, alone
+
+PICTURE = {"event": "status", "state": "rendering"}
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()
+
+
+@pytest.fixture
+def box(client: Client) -> Any:
+    said: list[tuple[str, Any]] = []
+    made: Any = alone("following").Following(
+        lambda: client,
+        on_picture=lambda job, picture: said.append((job, picture["state"])),
+        on_frame=lambda job, event: said.append((job, event["path"])),
+        on_problem=lambda message: said.append(("problem", message)),
+        on_mended=lambda message: said.append(("mended", message)),
+        may_reach=lambda farm: farm == "local" or made.is_online,
+        clock=lambda: made.now,
+    )
+    made.said, made.is_online, made.now = said, True, 0.0
+    return made
+
+
+def job(name: str, state: str, *, landed: int = 0, is_ours: bool = True, farm: str = "studio") -> dict[str, Any]:
+    return {"id": name, "farm": farm, "state": state, "is_ours": is_ours, "frames_done": 3, "landed": landed}
+
+
+def failed(kind: str) -> dict[str, Any]:
+    return {"kind": kind, "message": "no", "exit_code": 3}
+
+
+def test_ours_that_run_are_followed_once_and_those_that_ended_elsewhere_fetched(box: Any, client: Client) -> None:
+    jobs = [
+        job("runs", "rendering"),
+        job("another's", "rendering", is_ours=False),
+        job("ended", "done"),
+        job("here", "done", landed=3),
+    ]
+    for _ in range(2):
+        box.take_list(jobs)
+    assert client.asked == [("follow", "runs"), ("follow", "ended")] and box.jobs == ["runs", "ended"]
+    client.answer(2, result={"state": "done"})
+    box.take_list(jobs)
+    assert box.jobs == ["runs"], "it is fetched once"
+
+
+def test_pictures_and_frames_are_told(box: Any, client: Client) -> None:
+    box.begin("a", "local")
+    client.answer(1, event=PICTURE)
+    client.answer(1, event={"event": "frame_done", "path": "/f_0001.png"})
+    client.answer(1, event={"event": "frame_done", "path": ""})
+    client.answer(1, result={"state": "done"})
+    assert box.said == [("a", "rendering"), ("a", "/f_0001.png"), ("a", "done")] and box.jobs == []
+
+
+@pytest.mark.parametrize(("kind", "is_again"), [("LandingError", True), ("JobNotFoundError", False)])
+def test_what_may_pass_is_tried_again_after_a_while(box: Any, client: Client, kind: str, is_again: bool) -> None:
+    box.begin("a", "local")
+    client.answer(1, error=failed(kind))
+    box.tick()
+    assert box.jobs == [] and box.said == [("problem", "no")]
+    box.now += 15
+    box.tick()
+    assert box.jobs == (["a"] if is_again else [])
+    if is_again:
+        client.answer(2, event={"event": "frame_done", "path": "/f_0001.png"})
+        assert box.said[1:] == [("mended", "no"), ("a", "/f_0001.png")]
+
+
+def test_the_next_worker_goes_on(box: Any, client: Client) -> None:
+    box.begin("a", "local")
+    client.answer(1, error=failed("WorkerDied"))
+    assert box.jobs == ["a"] and box.said == []
+
+
+def test_without_leave_to_go_online_only_this_computers_are_followed(box: Any, client: Client) -> None:
+    box.begin("far", "studio")
+    box.begin("near", "local")
+    box.is_online = False
+    for _ in range(2):
+        box.tick()
+    assert client.stopped == [1], "once"
+    client.answer(1, error=failed("Cancelled"))
+    assert box.jobs == ["near"] and box.said == []
