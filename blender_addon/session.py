@@ -233,9 +233,8 @@ class Session:
         if "error" in line:
             self.problem = str(line["error"]["message"])
         elif line["result"]:
-            known = self.job(job)
             image_viewer.frames_known(job, line["result"]["cameras"])
-            why_not = image_viewer.show(job, known["title"] if known else job, bpy.context, **wanted)
+            why_not = image_viewer.show(job, self._title_of(job), bpy.context, **wanted)
             self.problem = why_not or self.problem
 
     def _take_logs(self, job: str, line: Mapping[str, Any]) -> None:

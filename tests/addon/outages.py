@@ -169,6 +169,27 @@ def farm_is_away(folder: Path) -> Any:
         return {"said": said, **studio.outcome()}
 
 
+def other_frames_are_sent_meanwhile(folder: Path) -> Any:
+    """Send a scene and other frames of it while the farm is away, then check it: both are sent by themselves."""
+    studio = Studio("both", folder)
+    with FaultProxy(studio.place["url"]) as line:
+        studio.settle(line.url)
+        line.refuse = True
+        begin(name="both", folder=folder)
+        wait_for(lambda: sending().error, "it is told")
+        bpy.context.scene.frame_start, bpy.context.scene.frame_end = 4, 5
+        bpy.ops.cloud_farm.send()
+        wait_for(lambda: sending().error, "it is told again")
+        line.refuse = False
+        bpy.ops.cloud_farm.check()
+        wait_for(lambda: sending().result is not None, "it is checked")
+        wait_for(lambda: desk.frames(folder, "both")[-1:] == ["f_0005.png"], "the last frame is here")
+        wait_for(lambda: not session().following.jobs, "all frames are here")
+        found = {"result can still be read": sending().result is not None, **studio.outcome()}
+        session().outbox.dismiss()
+        return found
+
+
 def online_access_is_taken_back(folder: Path) -> Any:
     """Forbid online access in the middle of an upload, and allow it again."""
     studio = Studio("offline", folder)
@@ -255,7 +276,7 @@ def blender_is_started_again(folder: Path) -> Any:
 
 OUTAGES = (
     password_is_wrong, authority_is_unknown, line_breaks, farm_is_away, online_access_is_taken_back, add_on_is_disabled,
-    worker_dies_after_submitting, add_on_is_updated,
+    worker_dies_after_submitting, add_on_is_updated, other_frames_are_sent_meanwhile,
 )  # fmt: skip
 ALONE = (blender_is_closed, blender_is_started_again)
 """These take a Blender each."""

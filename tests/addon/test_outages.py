@@ -19,7 +19,7 @@ WHOLE = {"jobs": 1, "frames": ["f_0001.png", "f_0002.png", "f_0003.png"], "probl
 """One job, all frames, and nothing to complain of."""
 OUTAGES = (
     "password_is_wrong", "authority_is_unknown", "line_breaks", "farm_is_away", "online_access_is_taken_back", "add_on_is_disabled",
-    "worker_dies_after_submitting", "add_on_is_updated",
+    "worker_dies_after_submitting", "add_on_is_updated", "other_frames_are_sent_meanwhile",
 )  # fmt: skip
 
 
@@ -65,6 +65,16 @@ def test_an_unknown_authority_is_told_with_what_to_do(seen: dict[str, Any]) -> N
 
 def test_a_line_that_breaks_for_seconds_is_not_worth_a_word(seen: dict[str, Any]) -> None:
     assert seen["line_breaks"]["error"] == ""
+
+
+def test_other_frames_of_a_scene_that_waits_take_nobodys_place(seen: dict[str, Any]) -> None:
+    found = seen["other_frames_are_sent_meanwhile"]
+    assert found == {
+        "result can still be read": True,
+        "jobs": 2,
+        "frames": [f"f_000{number}.png" for number in range(1, 6)],
+        "problem": "",
+    }
 
 
 def test_a_farm_that_is_away_is_told_and_tried_again(seen: dict[str, Any]) -> None:
