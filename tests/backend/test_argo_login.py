@@ -150,6 +150,25 @@ def test_a_command_that_is_not_there_says_why_a_menu_may_not_find_it(tmp_path: P
         connect(access)
 
 
+def test_of_two_contexts_the_named_one_counts_else_the_current(tmp_path: Path) -> None:
+    access = kubeconfig(tmp_path, {"token": "of-ada"})
+    path = Path(access.kubeconfig)
+    content = yaml.safe_load(path.read_text())
+    content["clusters"].append({"name": "home", "cluster": {"server": "https://home.example.com"}})
+    content["users"].append({"name": "bob", "user": {"token": "of-bob"}})
+    content["contexts"].append({"name": "home", "context": {"cluster": "home", "user": "bob"}})
+    path.write_text(yaml.safe_dump(content))
+
+    def found(context: str) -> tuple[str, str, str]:
+        client, namespace = connect(ClusterAccess(kubeconfig=str(path), context=context))
+        return client.configuration.host, client.configuration.api_key["authorization"], namespace
+
+    assert found("") == found("studio") == ("https://cluster.example.com", "Bearer of-ada", "render")
+    assert found("home") == ("https://home.example.com", "Bearer of-bob", "")
+    with pytest.raises(ProfileError, match="nowhere"):
+        found("nowhere")
+
+
 def test_what_is_no_kubeconfig_is_told(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("{}")
     with pytest.raises(ProfileError, match="can't be read"):
