@@ -26,9 +26,7 @@ _ICONS: dict[str, Any] = {
 }  # fmt: skip
 _MOST_MESSAGES = 4
 _LARGE = "Its frames are large: previews come in by themselves, View loads the frames."
-_ONE_BY_ONE = (
-    "Blender can't scrub its frames: it takes the last digits of a name for the frame. Click a cell to see one."
-)
+_ONE_BY_ONE = "Blender can't scrub its frames: it takes the last digits of a name for the frame, and knows none below zero. Click a cell to see one."
 _UNITS_FOR_AGE, _UNITS_FOR_USER = 15.0, 20.0
 """Widths of a panel, in Blender's units, from which on a job's line has room for them beside its title."""
 

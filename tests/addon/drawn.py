@@ -292,6 +292,9 @@ def looked_at(session: Any) -> dict[str, Any]:
     }}  # fmt: skip
     session.jobs = [{**JOB, "title": "Cube", "frames_failed": 0}]
     found: dict[str, Any] = {"large": draw(session)}
+    part("image_viewer").frame_landed(JOB["id"], "Cube", Path("/nowhere/shot_0007_v2.png"), 7, None)
+    found["one by one"] = draw(session)
+    part("image_viewer").forget()
     session.jobs = [{**JOB, "state": "failed", "stalled": True, "page": "https://argo.example.com/workflows"}]
     failed = part("job_operators").failed_frames
     found |= {

@@ -145,6 +145,11 @@ def test_the_strip_has_a_cell_for_each_frame_or_group_that_says_what_it_is(drawn
     assert set(drawn["rendering"][JOBS]["cameras"]) == {""}
 
 
+def test_frames_that_can_not_be_scrubbed_say_why(drawn: dict[str, Any]) -> None:
+    assert "Blender can't scrub its frames" in texts(drawn, "one by one", JOBS)
+    assert "scrub" not in texts(drawn, "large", JOBS)
+
+
 def test_a_row_of_the_list_says_whose_how_old_and_how_far(drawn: dict[str, Any]) -> None:
     title, owner, old, failed, count, left = drawn["rendering"]["row shot-20261129-abc123"]
     assert (title, owner, failed, count, left) == ("shot", "ada", "1", "3/24", "10 min")
