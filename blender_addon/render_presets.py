@@ -12,6 +12,7 @@ from .registering import of_classes
 
 _FOLDER = "cloud_farm"
 _VALUES = ("frames", "custom_frames", "device", "use_samples", "samples", "use_percentage", "percentage", "chunk_size")
+"""Of the settings, those that mean the same in every file: cameras and view layers are a scene's own."""
 
 
 class CLOUDFARM_PT_presets(PresetPanel, bpy.types.Panel):
