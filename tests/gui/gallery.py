@@ -17,6 +17,8 @@ MODULE = "bl_ext.user_default.cloud_farm"
 _ASKED, _STATE = Path("show.json"), Path("state.json")
 _LOOKS: dict[str, int] = {}
 _OPENED: list[str] = []
+_INVOKED: list[list[str]] = []
+"""What stood in the dialog of a new farm each time that it opened."""
 
 
 def part(name: str) -> Any:
@@ -29,7 +31,19 @@ def main() -> None:
     bpy.context.preferences.view.show_splash = False
     bpy.context.preferences.system.use_online_access = True
     bpy.app.timers.unregister(part("handlers").tick)
+    note_dialogs(part("farm_operators").CLOUDFARM_OT_add_farm)
     bpy.app.timers.register(lay_out, first_interval=1.0)
+
+
+def note_dialogs(cls: Any) -> None:
+    """Note what stands in a dialog when it opens."""
+    invoke = cls.invoke
+
+    def noted(self: Any, context: Any, event: Any) -> Any:
+        _INVOKED.append([self.farm, self.url, self.images])
+        return invoke(self, context, event)
+
+    cls.invoke = noted
 
 
 def lay_out() -> None:
@@ -62,7 +76,9 @@ def look() -> float:
     show(asked)
     part("session").redraw()
     written = _STATE.with_suffix(".part")
-    written.write_text(json.dumps({"drawn": True, "shows": asked["name"], "looks": _LOOKS[asked["name"]]}))
+    written.write_text(
+        json.dumps({"drawn": True, "shows": asked["name"], "looks": _LOOKS[asked["name"]], "invoked": _INVOKED})
+    )
     os.replace(written, _STATE)
     return 0.3
 
@@ -85,7 +101,7 @@ def show(asked: dict[str, Any]) -> None:
     if asked.get("dialog") and asked["dialog"] not in _OPENED:
         _OPENED.append(asked["dialog"])
         with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=area):
-            getattr(bpy.ops.cloud_farm, asked["dialog"])("INVOKE_DEFAULT")
+            getattr(bpy.ops.cloud_farm, asked["dialog"])("INVOKE_DEFAULT", **asked.get("typed", {}))
     if asked.get("preferences") and len(bpy.context.window_manager.windows) == 1:
         with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=area):
             bpy.ops.preferences.addon_show(module=MODULE)

@@ -72,6 +72,7 @@ _LIGHTS = [
      "fix": "Ask the cluster's admin for a Role with {apiGroups: [argoproj.io], resources: [workflows], verbs: [create]}."},
 ]  # fmt: skip
 _FARM = {"farm": "studio", "profiles": {"studio": _PROFILE}, "lights": {"studio": _LIGHTS}}
+_TYPED = {"farm": "my farm", "url": "https://files.example.com", "images": "4.5"}
 STATES: Mapping[str, Mapping[str, Any]] = {
     "output": {
         "output": True, "jobs": [_JOB, *_OTHERS], "pictures": {_JOB["id"]: {**_PICTURE, "strip": strip(250, 133, 8, (37, 38))}}, **_FARM,
@@ -104,13 +105,27 @@ def blender(suite: str, extension: Path, tmp_path_factory: pytest.TempPathFactor
         yield made
 
 
+def test_what_was_typed_into_a_dialog_is_there_again_when_it_is_refused(blender: Window) -> None:
+    typed = list(_TYPED.values())
+    show(blender, "refused", {"dialog": "add_farm", "typed": _TYPED, **_FARM})
+    blender.picture("gallery-refused")
+    blender.press("Return")
+    blender.wait_for(lambda now: now["invoked"] == [typed, typed], "the dialog is back")
+    blender.press("Escape")
+
+
 @pytest.mark.parametrize("name", STATES)
 def test_it_is_drawn_without_an_error(blender: Window, name: str) -> None:
-    part = blender.work / "show.part"
-    part.write_text(json.dumps({"name": name, **STATES[name]}))
-    os.replace(part, blender.work / "show.json")
-    blender.wait_for(lambda now: now.get("shows") == name, f"{name} is shown")
-    blender.wait_for(lambda now: now["looks"] >= 3, "it was drawn")
+    show(blender, name, STATES[name])
     blender.picture(f"gallery-{name}")
     printed = (blender.work / "blender.log").read_text(errors="replace")
     assert "Traceback" not in printed and "cloud_farm" not in printed, printed[-3000:]
+
+
+def show(blender: Window, name: str, state: Mapping[str, Any]) -> None:
+    """Have a state shown, and wait until it is."""
+    part = blender.work / "show.part"
+    part.write_text(json.dumps({"name": name, **state}))
+    os.replace(part, blender.work / "show.json")
+    blender.wait_for(lambda now: now.get("shows") == name, f"{name} is shown")
+    blender.wait_for(lambda now: now["looks"] >= 3, "it was drawn")

@@ -68,14 +68,14 @@ def test_a_scene_is_sent_by_a_click_and_its_frames_come_into_the_image_editor(bl
 
 def test_a_click_on_a_cell_shows_its_frame_and_stays_there(blender: Window) -> None:
     middle, top, row = sidebar(blender)
-    blender.click(middle - 6.0 * row, top + 13.9 * row)
+    blender.click(middle - 6.0 * row, top + 15.2 * row)
     blender.wait_for(lambda now: now["shown"] == ["shot (Cloud Farm)", 1], "the first frame is shown")
     settled_picture(blender, "5-first-frame")
 
 
 def test_logs_come_in_a_window_of_their_own_where_there_is_no_text_editor(blender: Window) -> None:
     middle, top, row = sidebar(blender)
-    blender.click(middle + 3.0 * row, top + 15.6 * row)
+    blender.click(middle + 3.0 * row, top + 17.7 * row)
     state = blender.wait_for(lambda now: now["texts"], "the log is shown")
     assert state["windows"] == 2 and state["texts"][0][0].endswith(".log") and state["texts"][0][1] > 5
     settled_picture(blender, "6-logs")

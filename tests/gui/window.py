@@ -165,6 +165,10 @@ class Window:
         time.sleep(0.3)  # Blender lights up what is below the mouse before a click counts
         self._mouse("click", "1")
 
+    def press(self, key: str) -> None:
+        """Press a key, by X's name for it."""
+        self._mouse("key", key)
+
     def _mouse(self, *words: str) -> None:
         self.run("xdotool", *words)
 
