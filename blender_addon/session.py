@@ -67,6 +67,7 @@ class Session:
         self._is_watched = False
         self._watched_farm = "local"
         self._asked_at = -_REFRESH_SECONDS
+        self._is_loaded = False
         self._has_looked_back = False
         self._newly_sent = ""
         self._is_listing = False
@@ -162,6 +163,11 @@ class Session:
             return _IDLE_SECONDS
 
     def _listen(self) -> float:
+        if not self._is_loaded:
+            from . import worker_client  # noqa: F401 - at the first time Python compiles it: a turn of its own
+
+            self._is_loaded = True
+            return _BUSY_SECONDS
         if not self._has_looked_back:
             self._has_looked_back = True
             self.outbox.look_back(self.folder("snapshots"))
