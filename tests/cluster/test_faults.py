@@ -176,6 +176,17 @@ def test_what_the_ttl_took_away_is_not_rendered_again(farmer: Farmer) -> None:
     assert {frame: record.attempt for frame, record in job.records().items()} == before
 
 
+def test_a_job_whose_workflow_argo_itself_cleared_away_keeps_its_frames(farmer: Farmer) -> None:
+    job, api = farmer.job("1-2", chunk_size=2, seconds=1.0).submit(), farmer.cluster.api
+    [workflow] = api.find("Workflow", labels=f"cloud-farm/job={job.id}")
+    # A profile can't say less than a minute.
+    api.patch("Workflow", workflow["metadata"]["name"], {"spec": {"ttlStrategy": {"secondsAfterSuccess": 2}}})
+    wait_for(lambda: not job.status().known, 120, what="the end of the Workflow's time")
+    assert job.status().message == "The cluster has no Workflow of this job (any more)."
+    ended(job, 2)
+    assert job.engine.jobs() == ()
+
+
 # -- what a farm lacks ------------------------------------------------------------------------------------------------------
 
 _LABELS = {"gpu.models": ["RTX_9999"], "gpu.model_label": "gpu.nvidia.com/model"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from cloud_farm.engines import Engine, open_engine
-from cloud_farm.errors import EngineForbiddenError, EngineLoginError
+from cloud_farm.errors import EngineForbiddenError, EngineLoginError, ProfileError
 from cloud_farm.json_data import to_json
 
 from ..contracts.contract_job import wait_for
@@ -113,6 +113,27 @@ def test_who_is_known_but_has_no_token_is_no_artist(farmer: Farmer, tmp_path: Pa
     file.write_text("nonsense")
     with pytest.raises(EngineLoginError):
         engine_of(farmer, by_token(farmer.cluster, file)).jobs()
+
+
+def test_of_two_contexts_the_profile_names_the_one(farmer: Farmer, tmp_path: Path) -> None:
+    files = {user: yaml.safe_load(farmer.cluster.kubeconfig(user).read_text()) for user in ("stranger", "artist")}
+    namespaces = {"stranger": "default", "artist": farmer.cluster.namespace}
+    content = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "stranger",
+        "clusters": [{"name": user, "cluster": file["clusters"][0]["cluster"]} for user, file in files.items()],
+        "users": [{"name": user, "user": file["users"][0]["user"]} for user, file in files.items()],
+        "contexts": [{"name": user, "context": {"cluster": user, "user": user, "namespace": namespaces[user]}} for user in files],
+    }  # fmt: skip
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump(content))
+    values = {"kubernetes.kubeconfig": str(path), "kubernetes.namespace": ""}
+    with pytest.raises(EngineForbiddenError, match="You may not list workflows in namespace default"):
+        engine_of(farmer, values).jobs()
+    engine = engine_of(farmer, values | {"kubernetes.context": "artist"})
+    engine.jobs()
+    assert engine.cluster.namespace == farmer.cluster.namespace  # type: ignore[attr-defined]
+    with pytest.raises(ProfileError, match="nobody"):
+        engine_of(farmer, values | {"kubernetes.context": "nobody"}).jobs()
 
 
 _INSIDE = """
