@@ -110,8 +110,9 @@ def _settle_rename(
 def _append(connection: Connection, claim: PurePosixPath, token: str) -> str:
     """Append our token to the claim and return the first one in it; empty if the claim can't be used."""
     url = f"tus/{quoted(claim)}"
-    with contextlib.suppress(Refused):  # another began it; whoever appends first wins
-        connection.call("POST", url, expect=(201,), refused=(409,), headers={"Upload-Length": str(_TOKEN)})
+    # Another began it, and whoever appends first wins; or a winner removed it before the server had looked at what it made.
+    with contextlib.suppress(Refused):
+        connection.call("POST", url, expect=(201,), refused=(404, 409), headers={"Upload-Length": str(_TOKEN)})
     headers = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
     try:
         connection.call("PATCH", url, expect=(204,), refused=(404, 409), body=token.encode(), headers=headers)
