@@ -183,8 +183,8 @@ def other_frames_are_sent_meanwhile(folder: Path) -> Any:
         line.refuse = False
         bpy.ops.cloud_farm.check()
         wait_for(lambda: sending().result is not None, "it is checked")
-        wait_for(lambda: desk.frames(folder, "both")[-1:] == ["f_0005.png"], "the last frame is here")
-        wait_for(lambda: not session().following.jobs, "all frames are here")
+        everything = [f"f_{frame:04d}.png" for frame in range(1, 6)]
+        wait_for(lambda: desk.frames(folder, "both") == everything, "all frames are here")
         found = {"result can still be read": sending().result is not None, **studio.outcome()}
         session().outbox.dismiss()
         return found
