@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ProfileError
-from .platform import user_folders
+from .platform import put_text, user_folders
 from .profile import named_file
-from .profile_files import put_text
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-----")
 

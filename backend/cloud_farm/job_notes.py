@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .platform import replace, user_folders
+from .platform import put_text, user_folders
 from .profile import FarmProfile
 
 _KEPT_FLAGS = ("blender", "limits.workers")
@@ -78,13 +77,7 @@ def _write(job_id: str, note: Mapping[str, Any]) -> None:
     """Replace a note at once: others read it meanwhile."""
     path = _path(job_id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        part.write_text(json.dumps(note), encoding="utf-8")
-        replace(part, path)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+    put_text(path, json.dumps(note))
 
 
 def _path(job_id: str) -> Path:

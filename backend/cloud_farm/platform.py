@@ -165,6 +165,19 @@ def replace(source: Path, target: Path, *, system: str = sys.platform, patience:
             time.sleep(0.05)
 
 
+def put_text(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Replace a file at once: who reads it meanwhile has the old or the new one, and nobody is let in by a wrong mode."""
+    part = path.with_name(f"{path.name}.{os.urandom(4).hex()}.part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
 def rename_new(source: Path, target: Path) -> None:
     """Rename a file to a name that must be new: of many who try at once exactly one succeeds.
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ProfileError
-from .platform import replace, user_folders
+from .platform import put_text, replace, user_folders
 from .profile import LAYERED, NAME, load_profile, nest, read_profile_file
 from .secrets import keep_in_keyring, keyring_name
 
@@ -148,16 +145,3 @@ def _people_dumper() -> type[yaml.SafeDumper]:
 
     Dumper.add_representer(str, text)
     return Dumper
-
-
-def put_text(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Replace a file at once; nobody else can open it in between."""
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        replace(part, path)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)

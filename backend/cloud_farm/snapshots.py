@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import SchemaError
 from .frames import FrameRange
 from .json_data import from_json
-from .platform import FileLock
+from .platform import FileLock, put_text
 
 if TYPE_CHECKING:
     from .events import CancelToken, Listener
@@ -101,9 +101,7 @@ def job_id_of(folder: Path, job: RenderJob) -> str:
     if is_job_id(known):
         return known
     job_id = new_job_id(job.title)
-    part = path.with_suffix(".part")
-    part.write_text(job_id, encoding="ascii")
-    part.replace(path)
+    put_text(path, job_id)
     return job_id
 
 
