@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from cloud_farm.engines import TaskStatus, argo_api
 from cloud_farm.engines.argo import ArgoEngine, joined
-from cloud_farm.engines.argo_api import EndingPod, HeadList, PodEvent, PodStart, StoredWorkflow, WorkflowHead
 from cloud_farm.engines.argo_nodes import seconds
+from cloud_farm.engines.argo_objects import EndingPod, HeadList, PodEvent, PodStart, StoredWorkflow, WorkflowHead
 from cloud_farm.errors import EngineError, EngineForbiddenError, EngineUnreachableError, JobBusyError
 from cloud_farm.plan import PREPARE
 

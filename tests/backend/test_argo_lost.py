@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from cloud_farm.engines.argo_api import Cluster, EndingPod
+from cloud_farm.engines.argo_api import Cluster
 from cloud_farm.engines.argo_lost import LostPods
+from cloud_farm.engines.argo_objects import EndingPod
 from cloud_farm.errors import EngineForbiddenError
 
 POD = EndingPod("shot-render-42", "uid", "gpu-7", due=1000.0)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 from cloud_farm.engines.argo import missing_workflows
-from cloud_farm.engines.argo_api import WorkflowHead
 from cloud_farm.engines.argo_labels import CHUNKS_SHA256, job_selector, lost_fields, same_workflow
 from cloud_farm.engines.argo_manifest import workflow_template, workflows
+from cloud_farm.engines.argo_objects import WorkflowHead
 from cloud_farm.engines.argo_shards import MOST_CHUNKS
 from cloud_farm.errors import CloudFarmError, InvalidJobError, ProfileError
 from cloud_farm.job import RenderJob, SceneFacts

@@ -12,9 +12,9 @@ import pytest
 import zstandard
 from cloud_farm.engines import TaskStatus
 from cloud_farm.engines.argo import dropped_words, missing_parts, unnoticed
-from cloud_farm.engines.argo_api import HeadList, PodEvent, StoredWorkflow, WorkflowHead
 from cloud_farm.engines.argo_follow import HeadReader, StateReader, WorkflowState, read_state
 from cloud_farm.engines.argo_nodes import StartingPod, Unreadable, seconds, status_nodes
+from cloud_farm.engines.argo_objects import HeadList, PodEvent, StoredWorkflow, WorkflowHead
 from cloud_farm.engines.argo_stuck import StuckReader
 from cloud_farm.errors import EngineForbiddenError
 

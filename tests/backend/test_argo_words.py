@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cloud_farm.engines.argo_api import PodEvent
+from cloud_farm.engines.argo_objects import PodEvent
 from cloud_farm.engines.argo_settings import PodSettings, PrepareSettings
 from cloud_farm.engines.argo_words import Explainer, NodeCount, count_nodes, labels_selector
 from cloud_farm.errors import EngineForbiddenError

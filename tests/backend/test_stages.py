@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cloud_farm.engines.argo_api import PodStart
+from cloud_farm.engines.argo_objects import PodStart
 from cloud_farm.engines.argo_starts import StartReader, stage_means
 from cloud_farm.errors import EngineForbiddenError
 from cloud_farm.stages import StageTimes

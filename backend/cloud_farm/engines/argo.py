@@ -32,7 +32,8 @@ from .argo_words import Explainer
 from .argo_writer import WorkflowWriter, patiently
 
 if TYPE_CHECKING:
-    from .argo_api import Cluster, WorkflowHead
+    from .argo_api import Cluster
+    from .argo_objects import WorkflowHead
 
 _MATTERS = ("failed", "running", "backing_off", "done", "waiting", "stopped")
 """Which of the Workflows of one run that prepare the same scene is told."""

@@ -5,18 +5,27 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import urllib3
 from kubernetes.client import ApiException
 
 from ..errors import EngineUnreachableError
 from .argo_access import ClusterAccess
-from .argo_labels import CHUNKS_SHA256, JOB, OWNER
 from .argo_login import connect
 from .argo_nodes import seconds
+from .argo_objects import (
+    EndingPod,
+    HeadList,
+    PodEvent,
+    PodStart,
+    StoredWorkflow,
+    images_of,
+    read_head,
+    read_pod_event,
+    read_pod_start,
+)
 from .argo_refusals import explain, unreachable
 
 _ARGO = "/apis/argoproj.io/v1alpha1"
@@ -27,91 +36,6 @@ _TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 _LIVING = "status.phase!=Succeeded,status.phase!=Failed"
 _PAGE, _FEW = 500, 20
 _MOST_LISTS = 3
-
-
-@dataclass(frozen=True)
-class WorkflowHead:
-    """What the list of a job's Workflows tells, without their contents.
-
-    Attributes:
-        version: Changes whenever the Workflow does.
-        phase: Empty until the controller took notice.
-        completed: Nothing of it runs or will run.
-        chunks_sha256: Tells which chunks it renders.
-        job: The job's id; `owner` who submitted it, as people write it.
-        created: When it was made, ISO 8601 in UTC.
-        shards: Into how many its run was cut; 0 where it does not say.
-    """
-
-    name: str
-    version: str
-    phase: str
-    completed: bool
-    revision: int
-    run: int
-    shard: int
-    chunks_sha256: str = ""
-    job: str = ""
-    owner: str = ""
-    created: str = ""
-    shards: int = 0
-
-    @property
-    def started(self) -> bool:
-        """Whether it made pods: one that waits for its turn did not."""
-        return self.phase not in ("", "Pending")
-
-
-class HeadList(NamedTuple):
-    """A job's Workflows, and the bytes that it took to list them."""
-
-    heads: tuple[WorkflowHead, ...]
-    size: int
-
-
-class StoredWorkflow(NamedTuple):
-    """A Workflow as the cluster has it, and the bytes that it took to read it."""
-
-    content: dict[str, Any]
-    size: int
-
-
-@dataclass(frozen=True)
-class EndingPod:
-    """A pod that was told to end and did not yet.
-
-    Attributes:
-        uid: Tells it from a later one of the same name.
-        node: Where it runs.
-        due: When it should be gone, its grace included; seconds since 1970 by the cluster's clock.
-    """
-
-    name: str
-    uid: str
-    node: str
-    due: float
-
-
-class PodStart(NamedTuple):
-    """When a pod was made, got a node, and when its container ran; seconds since 1970."""
-
-    made: float
-    scheduled: float
-    running: float
-
-
-class PodEvent(NamedTuple):
-    """What befell a pod.
-
-    Attributes:
-        warning: Something failed.
-        at: When it was seen last, seconds since 1970.
-    """
-
-    reason: str
-    message: str
-    warning: bool
-    at: float
 
 
 class Cluster:
@@ -158,7 +82,7 @@ class Cluster:
         Some hundred bytes each, and a hundred more for every pod that one began: who wrote which field, which nobody can leave out.
         """
         items, size = self._pages(self._workflows(), selector, accept=_METADATA)
-        heads = sorted(map(_head, items), key=lambda head: (head.revision, head.run, head.shard))
+        heads = sorted(map(read_head, items), key=lambda head: (head.revision, head.run, head.shard))
         return HeadList(tuple(heads), size)
 
     def patch_workflow(self, name: str, patch: Mapping[str, Any]) -> bool:
@@ -204,7 +128,7 @@ class Cluster:
         """
         query = [("labelSelector", selector), ("fieldSelector", "status.phase!=Pending"), ("limit", str(most))]
         found = self._call("GET", f"/api/v1/namespaces/{self.namespace}/pods", query=query)
-        return [start for pod in found.get("items") or () if (start := _pod_start(pod)) is not None]
+        return [start for pod in found.get("items") or () if (start := read_pod_start(pod)) is not None]
 
     def delete_pod(self, pod: EndingPod) -> None:
         """Forget a pod without waiting for its node; only the very one that was seen."""
@@ -215,7 +139,7 @@ class Cluster:
         """Tell what befell a pod, oldest first."""
         query = [("fieldSelector", f"involvedObject.kind=Pod,involvedObject.name={name}")]
         found = self._call("GET", f"/api/v1/namespaces/{self.namespace}/events", query=query)
-        return sorted(map(_pod_event, found.get("items") or ()), key=lambda event: event.at)
+        return sorted(map(read_pod_event, found.get("items") or ()), key=lambda event: event.at)
 
     def nodes(self, selector: str = "", *, name: str = "") -> list[dict[str, Any]]:
         """List nodes, of very many the first: each comes whole, in ten kilobytes."""
@@ -250,14 +174,14 @@ class Cluster:
             path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
             found = self._call("GET", path, query=[("limit", str(_PAGE))], without=(403, 404)) or {}
             for item in found.get("items") or ():
-                yield from _images(item["spec"]["template"]["spec"], "workflow-controller")
+                yield from images_of(item["spec"]["template"]["spec"], "workflow-controller")
         query = [("labelSelector", "workflows.argoproj.io/workflow"), ("limit", str(_FEW))]
         found = self._call("GET", f"/api/v1/namespaces/{self.namespace}/pods", query=query, without=(403,)) or {}
         newest = sorted(
             found.get("items") or (), key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True
         )
         for pod in newest:
-            yield from _images(pod["spec"], "argoexec")
+            yield from images_of(pod["spec"], "argoexec")
 
     def may(self, verb: str, resource: str, *, group: str = "", name: str = "", everywhere: bool = False) -> bool:
         """Ask the cluster whether we have a right in our namespace.
@@ -349,49 +273,3 @@ class Cluster:
             self._clock_offset = parsedate_to_datetime(date).timestamp() - time.time()
         except (TypeError, ValueError):
             return
-
-
-def _number(label: Any) -> int:
-    """Read a number of ours; what somebody else wrote there is none."""
-    return int(label) if isinstance(label, str) and label.isdecimal() else 0
-
-
-def _pod_start(pod: Mapping[str, Any]) -> PodStart | None:
-    status = pod.get("status") or {}
-    made = seconds(pod["metadata"].get("creationTimestamp"))
-    scheduled = next(
-        (seconds(c.get("lastTransitionTime")) for c in status.get("conditions") or () if c["type"] == "PodScheduled"),
-        0.0,
-    )
-    states = [c.get("state") or {} for c in status.get("containerStatuses") or () if c["name"] == "main"]
-    running = next((seconds((s.get("running") or s.get("terminated") or {}).get("startedAt")) for s in states), 0.0)
-    return PodStart(made, scheduled, running) if made and scheduled and running else None
-
-
-def _images(pod_spec: Mapping[str, Any], word: str) -> Iterator[str]:
-    """Yield the images of a pod's containers in whose name a word is."""
-    for container in (*(pod_spec.get("containers") or ()), *(pod_spec.get("initContainers") or ())):
-        if word in str(container.get("image")):
-            yield str(container["image"])
-
-
-def _pod_event(event: Mapping[str, Any]) -> PodEvent:
-    at = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp")
-    return PodEvent(str(event.get("reason")), str(event.get("message")), event.get("type") == "Warning", seconds(at))
-
-
-def _head(item: Mapping[str, Any]) -> WorkflowHead:
-    metadata = item["metadata"]
-    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
-    numbers = {key: _number(labels.get(f"cloud-farm/{key}")) for key in ("revision", "run", "shard", "shards")}
-    return WorkflowHead(
-        name=str(metadata["name"]),
-        version=str(metadata["resourceVersion"]),
-        phase=str(labels.get("workflows.argoproj.io/phase") or ""),
-        completed=labels.get("workflows.argoproj.io/completed") == "true",
-        chunks_sha256=str(annotations.get(CHUNKS_SHA256) or ""),
-        job=str(labels.get(JOB) or ""),
-        owner=str(annotations.get(OWNER) or ""),
-        created=str(metadata.get("creationTimestamp") or ""),
-        **numbers,
-    )

@@ -13,7 +13,7 @@ from . import TaskStatus
 from .argo_nodes import StartingPod, Unreadable, active_pods, begun_tasks, seconds, starting_pods, status_nodes
 
 if TYPE_CHECKING:
-    from .argo_api import HeadList, StoredWorkflow, WorkflowHead
+    from .argo_objects import HeadList, StoredWorkflow, WorkflowHead
 
 _BYTES_PER_SECOND = 20_000
 """What following one Workflow may cost: one of a thousand chunks is read a few times a minute, a small one each time. Frames

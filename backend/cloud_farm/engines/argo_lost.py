@@ -12,7 +12,8 @@ from .argo_labels import pods_selector
 from .argo_nodes import is_ready
 
 if TYPE_CHECKING:
-    from .argo_api import Cluster, EndingPod
+    from .argo_api import Cluster
+    from .argo_objects import EndingPod
 
 _LOST_SECONDS = 60.0
 """How long after it should be gone a pod counts as lost."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import EngineError
 
 if TYPE_CHECKING:
-    from .argo_api import PodStart
+    from .argo_objects import PodStart
 
 _SAMPLE = 20
 """Pods of ten kilobytes each."""

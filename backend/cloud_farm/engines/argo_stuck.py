@@ -11,7 +11,7 @@ from ..errors import EngineError
 from .argo_nodes import StartingPod
 
 if TYPE_CHECKING:
-    from .argo_api import PodEvent
+    from .argo_objects import PodEvent
 
 _SLOW_SECONDS = 20.0
 """From when on a start is worth a question."""

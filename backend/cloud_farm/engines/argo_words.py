@@ -13,7 +13,7 @@ from .argo_nodes import STARTING, STOPPED, is_ready
 from .argo_settings import PodSettings
 
 if TYPE_CHECKING:
-    from .argo_api import PodEvent
+    from .argo_objects import PodEvent
 
 
 class _Nodes(Protocol):

@@ -11,7 +11,8 @@ from .argo_labels import lost_fields, same_workflow
 from .argo_pod import Manifest
 
 if TYPE_CHECKING:
-    from .argo_api import Cluster, WorkflowHead
+    from .argo_api import Cluster
+    from .argo_objects import WorkflowHead
 
 _T = TypeVar("_T")
 _TRIES = 5
