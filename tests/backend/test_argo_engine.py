@@ -9,7 +9,15 @@ import pytest
 from cloud_farm.engines import TaskStatus, argo_api
 from cloud_farm.engines.argo import ArgoEngine, joined
 from cloud_farm.engines.argo_nodes import seconds
-from cloud_farm.engines.argo_objects import EndingPod, HeadList, PodEvent, PodStart, StoredWorkflow, WorkflowHead
+from cloud_farm.engines.argo_objects import (
+    EndingPod,
+    HeadList,
+    PodEvent,
+    PodStart,
+    StoredWorkflow,
+    WorkflowEvent,
+    WorkflowHead,
+)
 from cloud_farm.errors import EngineError, EngineForbiddenError, EngineUnreachableError, JobBusyError
 from cloud_farm.plan import PREPARE
 
@@ -48,6 +56,9 @@ class OneWorkflow:
         self._meet("heads")
         head = WorkflowHead("w", str(self.version), "Running", self.completed, 1, 0, 1, job=JOB_ID, shards=1)
         return HeadList((head,), self.size)
+
+    def watch(self, selector: str, version: str = "") -> list[WorkflowEvent]:
+        raise EngineForbiddenError("403")
 
     def workflow(self, name: str) -> StoredWorkflow:
         self.content["metadata"]["resourceVersion"] = str(self.version)

@@ -12,9 +12,9 @@ import pytest
 import zstandard
 from cloud_farm.engines import TaskStatus
 from cloud_farm.engines.argo import dropped_words, missing_parts, unnoticed
-from cloud_farm.engines.argo_follow import HeadReader, StateReader, WorkflowState, read_state
+from cloud_farm.engines.argo_follow import StateReader, WorkflowState, read_state
 from cloud_farm.engines.argo_nodes import StartingPod, Unreadable, seconds, status_nodes
-from cloud_farm.engines.argo_objects import HeadList, PodEvent, StoredWorkflow, WorkflowHead
+from cloud_farm.engines.argo_objects import PodEvent, StoredWorkflow, WorkflowHead
 from cloud_farm.engines.argo_stuck import StuckReader
 from cloud_farm.errors import EngineForbiddenError
 
@@ -328,30 +328,3 @@ def test_one_that_is_gone_runs_no_more() -> None:
     api = Api()
     api.stored = None
     assert api.read("1") == WorkflowState(False, ())
-
-
-def test_a_long_list_is_read_less_often_but_not_after_a_change_of_ours() -> None:
-    time, reads = 0.0, 0
-
-    def fetch(_job: str) -> HeadList:
-        nonlocal reads
-        reads += 1
-        return HeadList((), size)
-
-    def reads_at(seconds: float) -> int:
-        nonlocal time
-        time = seconds
-        reader.recent("job")
-        return reads
-
-    size = 40_000  # two seconds' worth
-    reader = HeadReader(fetch, clock=lambda: time)
-    assert [reads_at(seconds) for seconds in (0.0, 1.9, 2.1)] == [1, 1, 2]
-    reader.forget()
-    assert reads_at(2.2) == 3
-    reader.read("job")
-    assert reads == 4
-    assert reads_at(2.3) == 4
-    size = 40_000_000
-    reader.read("job")
-    assert [reads_at(seconds) for seconds in (31.9, 32.4)] == [5, 6], "it waits half a minute at most"

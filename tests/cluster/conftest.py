@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ..rigs.fault_proxy import FaultProxy
+from .api_line import bad_line
 from .argo import ArgoFlavour, ControllerSettings
 from .farm import Cluster
 from .farmer import Farmer
@@ -37,3 +39,10 @@ def farmer(cluster: Cluster, tmp_path: Path) -> Iterator[Farmer]:
     made = Farmer(cluster, tmp_path)
     yield made
     made.clear()
+
+
+@pytest.fixture
+def line(cluster: Cluster, tmp_path: Path) -> Iterator[FaultProxy]:
+    """A line to the API as the artist, that can be made bad."""
+    with bad_line(cluster, tmp_path) as made:
+        yield made

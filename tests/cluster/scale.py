@@ -251,12 +251,20 @@ def _reader(profile: FarmProfile, plan: RenderPlan, report: Report) -> StatusRea
     store, engine = open_store(profile), ArgoEngine(profile)
     send = engine.cluster._send
 
-    def counted(*arguments: Any) -> Any:
-        answer = send(*arguments)
-        report.look_bytes[-1] += len(answer.data)
+    def count(data: bytes) -> bytes:
+        report.look_bytes[-1] += len(data)
+        return data
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        answer = send(*arguments, **options)
+        if options:  # a watch, whose answer comes bit by bit
+            stream = answer.stream
+            answer.stream = lambda *how, **more: map(count, stream(*how, **more))  # type: ignore[method-assign]
+        else:
+            count(answer.data)
         return answer
 
-    engine.cluster._send = counted  # type: ignore[method-assign, assignment]
+    engine.cluster._send = counted  # type: ignore[method-assign]
     document = parse_job(store.read(JobLayout(plan.job_id).job_json), where="job.json")
     return StatusReader(store, engine, document, landing=Path(tempfile.gettempdir()))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-import signal
 import ssl
 import threading
 from collections.abc import Iterator
@@ -15,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
-import yaml
 from cloud_farm.engines import argo_api
 from cloud_farm.engines.argo_access import ClusterAccess
 from cloud_farm.errors import EngineError, EngineUnreachableError
@@ -25,40 +22,9 @@ from kubernetes.client import ApiException
 from ..contracts.contract_job import ContractJob, wait_for
 from ..rigs.fault_proxy import FaultProxy
 from ..rigs.private_ca import PrivateCa
-from ..rigs.processes import Daemon, answers, free_port
-from . import places
-from .binaries import KUBE
+from .api_line import forget_the_past, idle_workflow, over
 from .farm import Cluster
 from .farmer import Farmer, ended
-
-
-@pytest.fixture
-def line(cluster: Cluster, tmp_path: Path) -> Iterator[FaultProxy]:
-    """A line to the API that can be made bad; behind it kubectl ends TLS and logs in as the artist."""
-    port = free_port()
-    kubectl = Daemon(tmp_path / "kubectl.log")
-    kubectl.start(
-        [str(KUBE.folder / "kubectl"), "--kubeconfig", str(cluster.kubeconfig("artist")), "proxy", "--port", str(port)],
-        ready=lambda: answers("127.0.0.1", port),
-    )
-    try:
-        with FaultProxy(f"http://127.0.0.1:{port}") as proxy:
-            yield proxy
-    finally:
-        kubectl.end(signal.SIGTERM)
-
-
-def over(line: FaultProxy, folder: Path) -> dict[str, Any]:
-    """The profile's values for a farm that is reached over this line."""
-    path = folder / "line.kubeconfig"
-    cluster, context = {"server": line.url}, {"cluster": "line", "user": "line"}
-    content = {
-        "apiVersion": "v1", "kind": "Config", "current-context": "line",
-        "clusters": [{"name": "line", "cluster": cluster}], "contexts": [{"name": "line", "context": context}],
-        "users": [{"name": "line", "user": {}}],
-    }  # fmt: skip
-    path.write_text(yaml.safe_dump(content))
-    return {"kubernetes.kubeconfig": str(path)}
 
 
 def workflows_of(job: ContractJob, cluster: Cluster) -> list[Any]:
@@ -139,23 +105,6 @@ def test_a_list_whose_state_was_forgotten_between_two_pages_begins_anew(
     assert len(api.heads(f"app={app}").heads) == 6
     assert statuses == [410]
     cluster.api.delete_all("Workflow", labels=f"app={app}")
-
-
-def idle_workflow(name: str, app: str) -> dict[str, Any]:
-    labels = {"app": app, "workflows.argoproj.io/completed": "true"}  # so that the controller leaves it alone
-    spec = {"entrypoint": "none", "templates": [{"name": "none", "suspend": {}}]}
-    metadata = {"name": name, "labels": labels}
-    return {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": metadata, "spec": spec}
-
-
-def forget_the_past(cluster: Cluster, app: str) -> None:
-    """Change a Workflow, and have etcd and the API server forget all that was before."""
-    cluster.api.create(idle_workflow(f"page-{app}-later", app))
-    key = base64.b64encode(b"/registry").decode()
-    head = requests.post(f"{places.ETCD}/v3/kv/range", json={"key": key}, timeout=10).json()["header"]
-    asked = {"revision": head["revision"], "physical": True}
-    requests.post(f"{places.ETCD}/v3/kv/compaction", json=asked, timeout=10).raise_for_status()
-    cluster.restart("apiserver")  # its own memory of the past goes with it
 
 
 # -- rules of the cluster -------------------------------------------------------------------------------------------------

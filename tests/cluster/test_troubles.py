@@ -17,12 +17,9 @@ from cloud_farm.errors import EngineError, EngineUnreachableError
 from ..contracts.contract_job import wait_for
 from ..rigs.fault_proxy import FaultProxy
 from .api import wait_until
+from .api_line import over
 from .farm import Cluster
 from .farmer import Farmer, ended, wait_for_words
-from .test_api_faults import line, over
-
-__all__ = ["line"]  # a fixture
-
 
 # -- pods that have a node and don't start ----------------------------------------------------------------------------------
 
@@ -142,7 +139,7 @@ def test_frames_come_while_the_api_is_away_for_more_than_a_minute(farmer: Farmer
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_server_that_is_busy_keeps_nobody_from_pausing_and_cancelling(
-    line: FaultProxy,  # noqa: F811 - the fixture
+    line: FaultProxy,
     farmer: Farmer,
     tmp_path: Path,
     status: int,

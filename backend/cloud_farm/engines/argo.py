@@ -28,6 +28,7 @@ from .argo_pod import Manifest
 from .argo_settings import read_pod_settings
 from .argo_starts import StartReader
 from .argo_stuck import StuckReader
+from .argo_watch import WorkflowWatch
 from .argo_words import Explainer
 from .argo_writer import WorkflowWriter, patiently
 
@@ -67,8 +68,13 @@ class ArgoEngine:
 
     @cached_property
     def _listed(self) -> HeadReader:
-        instance = self._profile.instance_id
-        return HeadReader(lambda job_id: self.cluster.heads(job_selector(job_id, instance_id=instance)))
+        def selector(job_id: str) -> str:
+            return job_selector(job_id, instance_id=self._profile.instance_id)
+
+        return HeadReader(
+            lambda job_id: self.cluster.heads(selector(job_id)),
+            lambda job_id: WorkflowWatch(partial(self.cluster.watch, selector(job_id))),
+        )
 
     @cached_property
     def _states(self) -> StateReader:

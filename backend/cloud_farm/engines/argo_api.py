@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import urllib3
 from kubernetes.client import ApiException
+from kubernetes.watch.watch import iter_resp_lines
 
 from ..errors import EngineUnreachableError
 from .argo_access import ClusterAccess
@@ -21,7 +23,9 @@ from .argo_objects import (
     PodEvent,
     PodStart,
     StoredWorkflow,
+    WorkflowEvent,
     images_of,
+    read_events,
     read_head,
     read_pod_event,
     read_pod_start,
@@ -33,6 +37,8 @@ _CONNECT_SECONDS, _READ_SECONDS = 10.0, 120.0
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _ONE_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
+_WATCH_SECONDS = 60
+_WATCH = (("watch", "1"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", str(_WATCH_SECONDS)))
 _LIVING = "status.phase!=Succeeded,status.phase!=Failed"
 _PAGE, _FEW = 500, 20
 _MOST_LISTS = 3
@@ -84,6 +90,28 @@ class Cluster:
         items, size = self._pages(self._workflows(), selector, accept=_METADATA)
         heads = sorted(map(read_head, items), key=lambda head: (head.revision, head.run, head.shard))
         return HeadList(tuple(heads), size)
+
+    def watch(self, selector: str, version: str = "") -> Iterator[WorkflowEvent]:
+        """Tell what changes among Workflows by label, until the cluster ends its answer after a minute.
+
+        Other than the calls it may run beside them, in a thread.
+
+        Args:
+            version: What came after it is told; without, first all that is there.
+        """
+        path, query = self._workflows(), [("labelSelector", selector), ("includeObject", "None"), *_WATCH]
+        if version:
+            query.append(("resourceVersion", version))
+        try:
+            answer = self._send("GET", path, query, {"Accept": _TABLE}, None, read_seconds=_WATCH_SECONDS + 15.0)
+            with closing(answer):
+                yield from read_events(iter_resp_lines(answer))
+        except ApiException as error:
+            if error.status != 410:
+                raise explain(self.server, self.namespace, "GET", path, error) from error
+            yield WorkflowEvent("ERROR", code=410)
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise unreachable(self.server, error) from error
 
     def patch_workflow(self, name: str, patch: Mapping[str, Any]) -> bool:
         """Merge a patch into a Workflow; False if there is none of that name."""
@@ -259,12 +287,13 @@ class Cluster:
             raise unreachable(self.server, error) from error
 
     def _send(
-        self, method: str, path: str, query: Sequence[tuple[str, str]], headers: Mapping[str, str], body: Any
-    ) -> urllib3.BaseHTTPResponse:
+        self, method: str, path: str, query: Sequence[tuple[str, str]], headers: Mapping[str, str], body: Any,
+        read_seconds: float = _READ_SECONDS,
+    ) -> urllib3.BaseHTTPResponse:  # fmt: skip
         answer: urllib3.BaseHTTPResponse = self._client.call_api(
             path, method, query_params=list(query), header_params=dict(headers), body=body,
             auth_settings=["BearerToken"], _preload_content=False, _return_http_data_only=True,
-            _request_timeout=(_CONNECT_SECONDS, _READ_SECONDS),
+            _request_timeout=(_CONNECT_SECONDS, read_seconds),
         )  # fmt: skip
         return answer
 

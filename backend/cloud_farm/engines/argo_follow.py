@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..plan import PREPARE
 from . import TaskStatus
 from .argo_nodes import StartingPod, Unreadable, active_pods, begun_tasks, seconds, starting_pods, status_nodes
+from .argo_objects import HeadList
 
 if TYPE_CHECKING:
-    from .argo_objects import HeadList, StoredWorkflow, WorkflowHead
+    from .argo_objects import StoredWorkflow, WorkflowHead
+    from .argo_watch import News, WorkflowWatch
 
 _BYTES_PER_SECOND = 20_000
 """What following one Workflow may cost: one of a thousand chunks is read a few times a minute, a small one each time. Frames
 don't wait for it: they are found on the volume."""
 _OLDEST_SECONDS = 30.0
-"""How long nobody else's new Workflow may go unnoticed."""
+"""How long nobody else's new Workflow may go unnoticed, should a watch not tell."""
+_MOST_WATCHES = 8
+"""Connections to the cluster at once; jobs beyond them are listed again and again."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,21 @@ class HeadReader:
 
     Args:
         fetch: Lists them by the job's id.
+        watch: Begins to watch them.
     """
 
-    def __init__(self, fetch: Callable[[str], HeadList], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[str], HeadList],
+        watch: Callable[[str], WorkflowWatch],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._fetch = fetch
+        self._watch = watch
         self._clock = clock
         self._seen: dict[str, tuple[float, HeadList]] = {}
+        self._watches: dict[str, WorkflowWatch] = {}
 
     def read(self, job_id: str) -> tuple[WorkflowHead, ...]:
         """List them as they are now."""
@@ -73,15 +86,32 @@ class HeadReader:
         return found.heads
 
     def recent(self, job_id: str) -> tuple[WorkflowHead, ...]:
-        """List them as they were a moment ago: the longer the list, the longer."""
-        at, found = self._seen.get(job_id, (0.0, None))
-        if found is None or self._clock() - at >= min(found.size / _BYTES_PER_SECOND, _OLDEST_SECONDS):
+        """List them as they were a moment ago: with a watch as it told, without one the longer ago, the longer the list."""
+        if job_id not in self._seen:
             return self.read(job_id)
+        at, found = self._seen[job_id]
+        age, news = self._clock() - at, self._news(job_id, found)
+        patience = _OLDEST_SECONDS if news else min(found.size / _BYTES_PER_SECOND, _OLDEST_SECONDS)
+        if age >= patience or (news and news.relist):
+            del self._seen[job_id]  # should the list fail, the next one is no older
+            return self.read(job_id)
+        if news and news.versions:
+            heads = (replace(head, version=news.versions.get(head.name, head.version)) for head in found.heads)
+            found = HeadList(tuple(heads), found.size)
+            self._seen[job_id] = at, found
         return found.heads
 
     def forget(self) -> None:
         """Take nothing for known any more: we changed a Workflow ourselves."""
         self._seen.clear()
+
+    def _news(self, job_id: str, found: HeadList) -> News | None:
+        """Return what was heard of a job, and listen to one that was looked at twice while it runs."""
+        self._watches = {job: watch for job, watch in self._watches.items() if not watch.ended}
+        watch = self._watches.get(job_id)
+        if watch is None and len(self._watches) < _MOST_WATCHES and not all(head.completed for head in found.heads):
+            self._watches[job_id] = watch = self._watch(job_id)
+        return watch.news() if watch else None
 
 
 class StateReader:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -48,6 +49,22 @@ class HeadList(NamedTuple):
 
     heads: tuple[WorkflowHead, ...]
     size: int
+
+
+class WorkflowEvent(NamedTuple):
+    """What befell a Workflow, as a watch tells it.
+
+    Attributes:
+        kind: ADDED, MODIFIED, DELETED; BOOKMARK, which names a version only; or ERROR.
+        version: From which a later watch goes on.
+        code: Of an error; 410 where the version is too old.
+    """
+
+    kind: str
+    name: str = ""
+    phase: str = ""
+    version: str = ""
+    code: int = 0
 
 
 class StoredWorkflow(NamedTuple):
@@ -142,3 +159,31 @@ def read_head(item: Mapping[str, Any]) -> WorkflowHead:
         created=str(metadata.get("creationTimestamp") or ""),
         **numbers,
     )
+
+
+def read_events(lines: Iterable[str]) -> Iterator[WorkflowEvent]:
+    """Read the events of a watch that answers in tables, a line of JSON each.
+
+    Raises:
+        ValueError: That is no watch.
+    """
+    columns: list[str] = []
+    for line in filter(None, lines):
+        try:
+            event = json.loads(line)
+            kind, table = str(event["type"]), event["object"]
+            if kind == "ERROR":
+                yield WorkflowEvent(kind, code=int(table.get("code") or 0))
+                continue
+            version = str(table["metadata"]["resourceVersion"])
+            if kind == "BOOKMARK":
+                yield WorkflowEvent(kind, version=version)
+                continue
+            # Only the first table names its columns.
+            columns = [column["name"] for column in table.get("columnDefinitions") or ()] or columns
+            name_at, phase_at = columns.index("Name"), columns.index("Status")
+            found = [(str(row["cells"][name_at]), row["cells"][phase_at]) for row in table.get("rows") or ()]
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ValueError(f"that is no watch of ours: {line[:200]}") from error
+        for name, phase in found:
+            yield WorkflowEvent(kind, name, str(phase or ""), version)

@@ -1,0 +1,272 @@
+"""What is heard of a job's Workflows between two lists of them, and when they are listed again."""
+
+from __future__ import annotations
+
+import json
+import queue
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from cloud_farm.engines.argo_follow import HeadReader
+from cloud_farm.engines.argo_objects import HeadList, WorkflowEvent, WorkflowHead, read_events
+from cloud_farm.engines.argo_watch import News, WorkflowWatch
+from cloud_farm.errors import EngineError, EngineForbiddenError, EngineUnreachableError
+
+from ..contracts.contract_job import wait_for
+
+HEAD = WorkflowHead("w1", "5", "Running", False, 1, 0, 1, shards=1)
+ADDED = WorkflowEvent("ADDED", "w1", "Running", "5")
+END = "the cluster ends its answer"
+GONE = WorkflowEvent("ERROR", code=410)
+
+
+class Line:
+    """Plays the cluster's end of the line: tells what the test says, and remembers from where it was asked to go on."""
+
+    def __init__(self) -> None:
+        self.says: queue.Queue[WorkflowEvent | EngineError | str] = queue.Queue()
+        self.asked: list[str] = []
+        self.pauses: list[float] = []
+        self.time = 0.0
+
+    def __call__(self, version: str) -> Iterator[WorkflowEvent]:
+        self.asked.append(version)
+        while (said := self.says.get()) != END:
+            if isinstance(said, EngineError):
+                raise said
+            assert isinstance(said, WorkflowEvent)
+            yield said
+
+    def say(self, *words: WorkflowEvent | EngineError | str) -> None:
+        for word in words:
+            self.says.put(word)
+
+    def watch(self) -> WorkflowWatch:
+        return WorkflowWatch(self, clock=lambda: self.time, pause=self.pauses.append)
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    line = Line()
+    yield line
+    line.time = 1e9
+    line.say(ADDED)  # after which nobody has asked for very long
+
+
+def heard(watch: WorkflowWatch) -> News:
+    """What is heard next."""
+    news: list[News | None] = []
+
+    def is_something() -> bool:
+        news.append(watch.news())
+        return news[-1] is not None and (news[-1].relist or bool(news[-1].versions))
+
+    wait_for(is_something, 10)
+    assert news[-1] is not None
+    return news[-1]
+
+
+def test_before_anything_is_heard_nothing_is_known(line: Line) -> None:
+    watch = line.watch()
+    assert watch.news() is None
+    line.say(ADDED)
+    assert heard(watch).relist, "what came before the line was up may have been missed"
+    assert watch.news() == News(False, {})
+
+
+def test_a_change_within_a_phase_tells_the_version_and_another_phase_asks_for_the_list(line: Line) -> None:
+    watch = line.watch()
+    line.say(ADDED)
+    heard(watch)
+    line.say(WorkflowEvent("MODIFIED", "w1", "Running", "7"))
+    assert heard(watch) == News(False, {"w1": "7"})
+    line.say(WorkflowEvent("BOOKMARK", version="9"), WorkflowEvent("MODIFIED", "w1", "Succeeded", "10"))
+    assert heard(watch).relist
+    line.say(WorkflowEvent("DELETED", "w1", "Succeeded", "11"))
+    assert heard(watch).relist
+
+
+def test_it_goes_on_where_the_cluster_ended_it(line: Line) -> None:
+    watch = line.watch()
+    line.say(ADDED)
+    heard(watch)
+    line.say(WorkflowEvent("BOOKMARK", version="8"), END, WorkflowEvent("MODIFIED", "w1", "Running", "9"))
+    assert heard(watch) == News(False, {"w1": "9"})
+    assert (line.asked, line.pauses) == (["", "8"], [])
+
+
+def test_what_the_cluster_forgot_is_listed_again(line: Line) -> None:
+    watch = line.watch()
+    line.say(ADDED)
+    heard(watch)
+    line.say(GONE)
+    wait_for(lambda: line.asked == ["", ""])
+    assert watch.news() is None
+    line.say(ADDED._replace(version="900"))
+    assert heard(watch).relist
+
+
+@pytest.mark.parametrize(
+    ("fault", "pauses"),
+    [
+        (EngineUnreachableError("reset"), [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]),
+        (EngineForbiddenError("no watch"), [30.0] * 6),
+        (WorkflowEvent("ERROR", code=500), [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]),
+        (END, [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]),
+    ],
+)
+def test_a_line_that_is_cut_again_and_again_is_tried_less_often(line: Line, fault: Any, pauses: list[float]) -> None:
+    watch = line.watch()
+    line.say(*[fault] * 6)
+    wait_for(lambda: len(line.pauses) == 6)
+    assert line.pauses == pauses
+    assert watch.news() is None
+    line.say(ADDED, END, fault)
+    wait_for(lambda: len(line.pauses) == 7)
+    assert line.pauses[-1] == (30.0 if isinstance(fault, EngineForbiddenError) else 1.0)
+    assert line.asked[-1] == "5"
+
+
+def test_nobody_who_asks_nobody_who_listens(line: Line) -> None:
+    watch = line.watch()
+    line.say(ADDED)
+    heard(watch)
+    line.time = 61.0
+    line.say(WorkflowEvent("BOOKMARK", version="6"))
+    wait_for(lambda: watch.ended)
+    assert watch.news() is None
+
+
+# -- the list -------------------------------------------------------------------------------------------------------------
+
+
+class Listed:
+    """A list of a job's Workflows that costs `size` bytes, and the reader of it with a watch that tells `news`."""
+
+    def __init__(self, size: int, *heads: WorkflowHead) -> None:
+        self.size, self.heads, self.time = size, heads, 0.0
+        self.reads = self.watches = 0
+        self.news_: News | None = None
+        self.ended = False
+        self.fault: EngineError | None = None
+        self.reader = HeadReader(self._fetch, self._watch, clock=lambda: self.time)
+
+    def _fetch(self, _job: str) -> HeadList:
+        if self.fault:
+            raise self.fault
+        self.reads += 1
+        return HeadList(self.heads, self.size)
+
+    def _watch(self, _job: str) -> WorkflowWatch:
+        self.watches += 1
+        return self  # type: ignore[return-value]
+
+    def news(self) -> News | None:
+        return self.news_
+
+    def reads_at(self, seconds: float) -> int:
+        self.time = seconds
+        self.reader.recent("job")
+        return self.reads
+
+
+def test_a_long_list_is_read_less_often_but_not_after_a_change_of_ours() -> None:
+    api = Listed(40_000, HEAD)  # two seconds' worth
+    assert [api.reads_at(seconds) for seconds in (0.0, 1.9, 2.1)] == [1, 1, 2]
+    api.reader.forget()
+    assert api.reads_at(2.2) == 3
+    api.reader.read("job")
+    assert api.reads == 4
+    assert api.reads_at(2.3) == 4
+    api.size = 40_000_000
+    api.reader.read("job")
+    assert [api.reads_at(seconds) for seconds in (31.9, 32.4)] == [5, 6], "it waits half a minute at most"
+
+
+def test_with_a_watch_it_is_read_when_that_says_so_and_twice_a_minute_in_any_case() -> None:
+    api = Listed(0, HEAD)
+    api.news_ = News(False, {})
+    assert [api.reads_at(seconds) for seconds in (0.0, 1.0, 29.0)] == [1, 1, 1]
+    api.news_ = News(True, {})
+    assert api.reads_at(29.5) == 2
+    api.news_ = News(False, {})
+    assert [api.reads_at(seconds) for seconds in (59.0, 59.6)] == [2, 3]
+    assert api.watches == 1
+
+
+def test_a_version_that_was_heard_is_the_heads_until_the_list_says_otherwise() -> None:
+    api = Listed(0, HEAD)
+    api.news_ = News(False, {"w1": "9", "another": "3"})
+    api.reader.read("job")
+    assert api.reader.recent("job") == (replace(HEAD, version="9"),)
+    api.news_ = News(False, {})
+    assert api.reader.recent("job") == (replace(HEAD, version="9"),)
+    assert api.reads == 1
+
+
+def test_news_are_not_lost_with_a_list_that_fails() -> None:
+    api = Listed(40_000, HEAD)
+    api.reader.read("job")
+    api.news_, api.fault = News(True, {}), EngineUnreachableError("503")
+    with pytest.raises(EngineUnreachableError):
+        api.reader.recent("job")
+    api.news_, api.fault = News(False, {}), None
+    assert api.reads_at(0.1) == 2
+
+
+@pytest.mark.parametrize("heads", [(), (replace(HEAD, completed=True),)])
+def test_nothing_is_watched_where_nothing_runs(heads: tuple[WorkflowHead, ...]) -> None:
+    api = Listed(0, *heads)
+    assert [api.reads_at(seconds) for seconds in (0.0, 1.0, 2.0)] == [1, 2, 3]
+    assert api.watches == 0
+
+
+def test_one_that_gave_up_is_begun_anew_and_there_are_not_too_many() -> None:
+    api = Listed(0, HEAD)
+    api.reads_at(0.0)
+    api.reads_at(1.0)
+    api.ended = True
+    api.reads_at(2.0)
+    assert api.watches == 2
+    api.ended = False
+    for number in range(20):
+        for _ in range(2):
+            api.reader.recent(f"job-{number}")
+    assert api.watches == 9
+
+
+# -- what the cluster writes ----------------------------------------------------------------------------------------------
+
+
+def table(kind: str, version: str, *cells: Any, columns: tuple[str, ...] = ()) -> str:
+    rows = [{"cells": list(cells), "object": None}] if cells else []
+    columns_ = [{"name": name} for name in columns]
+    content = {"kind": "Table", "metadata": {"resourceVersion": version}, "columnDefinitions": columns_, "rows": rows}
+    return json.dumps({"type": kind, "object": content})
+
+
+def test_the_lines_of_a_watch_are_read() -> None:
+    lines = [
+        table("ADDED", "1", "w1", "Running", "3s", None, columns=("Name", "Status", "Age", "Message")),
+        "",
+        table("MODIFIED", "2", "w1", None, "4s", None),
+        table("BOOKMARK", "3"),
+        json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": 410}}),
+    ]
+    assert list(read_events([lines[3]])) == [WorkflowEvent("BOOKMARK", version="3")], "the first one when it goes on"
+    assert list(read_events(lines)) == [
+        WorkflowEvent("ADDED", "w1", "Running", "1"),
+        WorkflowEvent("MODIFIED", "w1", "", "2"),
+        WorkflowEvent("BOOKMARK", version="3"),
+        GONE,
+    ]
+
+
+@pytest.mark.parametrize(
+    "line", ["<html>", "[1]", "{}", table("ADDED", "1", "w1"), table("ADDED", "1", columns=("Name",))]
+)
+def test_what_is_no_watch_is_refused(line: str) -> None:
+    with pytest.raises(ValueError, match="no watch of ours"):
+        list(read_events([line]))
