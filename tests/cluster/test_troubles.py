@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cloud_farm.engines import argo, argo_api, argo_stuck
 from cloud_farm.errors import EngineError, EngineUnreachableError
+from cloud_farm.job import parse_job
+from cloud_farm.status import JobStatus, StatusReader
+from cloud_farm.stores import Store, StoreEntry
 
+from ..backend.test_job import job_json
 from ..contracts.contract_job import wait_for
 from ..rigs.fault_proxy import FaultProxy
 from .api import wait_until
@@ -187,3 +192,42 @@ def test_a_clock_that_is_wrong_misleads_nobody(farmer: Farmer, monkeypatch: pyte
     finished: Any = workflow["status"]["finishedAt"]
     assert job.engine.cluster.now() - argo.seconds(finished) >= 3.5, "not before its last records are seen"  # type: ignore[attr-defined]
     ended(job, 2)
+
+
+# -- a volume that shows files late --------------------------------------------------------------------------------------------
+
+
+class LateStore:
+    """The volume as a client of a network file system may see it: names in a folder that it has listed come later."""
+
+    def __init__(self, store: Store, seconds: float) -> None:
+        self._store = store
+        self._seconds = seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def list(self, folder: PurePosixPath, **how: Any) -> tuple[StoreEntry, ...]:
+        latest = time.time() - self._seconds
+        return tuple(entry for entry in self._store.list(folder, **how) if entry.is_dir or entry.mtime < latest)
+
+
+def test_records_that_are_seen_late_are_waited_for(farmer: Farmer, tmp_path: Path) -> None:
+    job = farmer.job("1-4", chunk_size=2, profile={"visibility_s": 10.0})
+    job.store.put(json.dumps(job_json(id=job.id)).encode(), job.layout.job_json)
+    job.submit()
+    document = parse_job(job.store.read(job.layout.job_json), where="job.json")
+    reader = StatusReader(cast(Store, LateStore(job.store, 7.0)), job.engine, document, landing=tmp_path)
+    looks: list[JobStatus] = []
+
+    def is_over() -> bool:
+        looks.append(reader.read())
+        return looks[-1].is_final
+
+    wait_for(is_over, 120, what="the end")
+    assert looks[-1].state == "done"
+    assert {look.state for look in looks} <= {"queued", "rendering", "done"}
+    assert not any(look.frames_failed or look.stalled for look in looks)
+    through = [look for look in looks if {task.phase for task in look.tasks} == {"done"} and look.frames_done < 4]
+    assert through, "Argo was through before all was seen"
+    assert all(look.engine_running for look in through)
