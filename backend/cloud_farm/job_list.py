@@ -56,8 +56,11 @@ def list_jobs(store: Store, engine: Engine, summary: Callable[[str], JobSummary]
     ids = job_ids(store)
     found: list[JobSummary] = []
     for_each(ids, lambda job_id, _stop: found.append(summary(job_id)), workers=store.connections)
-    # Asked once more: it may have been submitted or deleted while we looked.
-    found += [JobSummary.stray(job) for job in known if job.id not in ids and is_stray(store, engine, job.id)]
+    for job in known:
+        # Asked once more: it may have been submitted or deleted while we looked. What can't be told is left out.
+        with suppress(EngineError, ProfileError):
+            if job.id not in ids and is_stray(store, engine, job.id):
+                found.append(JobSummary.stray(job))
     return tuple(sorted(found, key=lambda job: (job.created, job.id), reverse=True))
 
 

@@ -71,15 +71,16 @@ def test_a_job_that_only_the_engine_knows_is_listed_with_what_to_do(farm: Farm) 
     assert listed[JOB_ID].state != "not on volume"
 
 
+@pytest.mark.parametrize("calls", [("jobs", "status"), ("status",)], ids=["always", "from then on"])
 @pytest.mark.parametrize("fault", [EngineUnreachableError("away"), ProfileError("no kubeconfig")], ids=str)
 def test_what_is_on_the_volume_is_listed_where_the_engine_can_not_be_asked(
-    farm: Farm, fault: Exception, monkeypatch: pytest.MonkeyPatch
+    farm: Farm, fault: Exception, calls: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked(*_: object, **__: object) -> tuple[EngineJob, ...]:
         raise fault
 
-    monkeypatch.setattr(farm.engine, "jobs", asked)
-    monkeypatch.setattr(farm.engine, "status", asked)
+    for name in calls:
+        monkeypatch.setattr(farm.engine, name, asked)
     (job,) = farm.jobs()
     assert job.id == JOB_ID
     assert job.state != "unreadable"
