@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from cloud_farm.control import publish_plan
 from cloud_farm.engines import argo, argo_api, argo_stuck
 from cloud_farm.errors import EngineError, EngineUnreachableError
 from cloud_farm.job import parse_job
@@ -198,26 +199,38 @@ def test_a_clock_that_is_wrong_misleads_nobody(farmer: Farmer, monkeypatch: pyte
 
 
 class LateStore:
-    """The volume as a client of a network file system may see it: names in a folder that it has listed come later."""
+    """The volume as a client of a network file system sees it, which keeps what it listed of records for a while."""
 
-    def __init__(self, store: Store, seconds: float) -> None:
+    def __init__(self, store: Store, records: PurePosixPath, seconds: float) -> None:
         self._store = store
+        self._records = records
         self._seconds = seconds
+        self._since = 0.0
+        self._kept: dict[PurePosixPath, tuple[StoreEntry, ...]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
     def list(self, folder: PurePosixPath, **how: Any) -> tuple[StoreEntry, ...]:
-        latest = time.time() - self._seconds
-        return tuple(entry for entry in self._store.list(folder, **how) if entry.is_dir or entry.mtime < latest)
+        if not folder.is_relative_to(self._records):
+            return self._store.list(folder, **how)
+        if time.monotonic() - self._since >= self._seconds:
+            self._since = time.monotonic()
+            self._kept.clear()
+        if folder not in self._kept:
+            self._kept[folder] = self._store.list(folder, **how)
+        return self._kept[folder]
 
 
 def test_records_that_are_seen_late_are_waited_for(farmer: Farmer, tmp_path: Path) -> None:
     job = farmer.job("1-4", chunk_size=2, profile={"visibility_s": 10.0})
-    job.store.put(json.dumps(job_json(id=job.id)).encode(), job.layout.job_json)
-    job.submit()
+    job.store.put(json.dumps(job_json(id=job.id, pack=job.pack.to_json())).encode(), job.layout.job_json)
+    job.send()
+    publish_plan(job.plan, job.store)
+    job.engine.submit(job.plan)
     document = parse_job(job.store.read(job.layout.job_json), where="job.json")
-    reader = StatusReader(cast(Store, LateStore(job.store, 7.0)), job.engine, document, landing=tmp_path)
+    late = cast(Store, LateStore(job.store, job.layout.records(1), 7.0))
+    reader = StatusReader(late, job.engine, document, landing=tmp_path)
     looks: list[JobStatus] = []
 
     def is_over() -> bool:
@@ -225,7 +238,7 @@ def test_records_that_are_seen_late_are_waited_for(farmer: Farmer, tmp_path: Pat
         return looks[-1].is_final
 
     wait_for(is_over, 120, what="the end")
-    assert looks[-1].state == "done"
+    assert looks[-1].state == "done", looks[-1].messages
     assert {look.state for look in looks} <= {"queued", "rendering", "done"}
     assert not any(look.frames_failed or look.stalled for look in looks)
     through = [look for look in looks if {task.phase for task in look.tasks} == {"done"} and look.frames_done < 4]
