@@ -286,6 +286,7 @@ class Outbox:
                 sending.error += " It is tried again by itself."
             if not sending.can_go_on:
                 self._drop(sending)
+            self._look_again_at = self._clock()  # what is for other farms does not wait for this one
 
     def _take_stop(self, sending: Sending) -> None:
         """It was stopped: by the artist, who knows, or because Blender may not go online any more."""

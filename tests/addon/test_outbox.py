@@ -268,6 +268,32 @@ def test_what_an_earlier_blender_left_waits_where_that_needs_leave(box: Any, cli
     assert box.tick() and client.asked[1:] == [("submit", "/far")]
 
 
+def test_a_farm_that_is_away_does_not_hold_up_what_was_left_for_others(
+    box: Any, client: Client, tmp_path: Path
+) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "snapshot.json").write_text("{}")
+    left = [
+        {"snapshot": f"/{farm}", "farm": farm, "title": farm, "source": "", "held": False}
+        for farm in ("away", "studio", "other")
+    ]
+    box.is_online = True
+    box.look_back(tmp_path)
+    for number, fault in ((1, "StoreUnreachableError"), (3, "ProfileError")):
+        client.answer(number, result={"waiting": left})
+        client.answer(number + 1, error=failed(fault))
+        box.tick()
+    client.answer(5, result={"waiting": left})
+    sent = [asked for asked in client.asked if asked[0] == "submit"]
+    assert sent == [("submit", "/away"), ("submit", "/studio"), ("submit", "/other")]
+    client.answer(6, result=SENT)
+    box.tick()
+    client.answer(7, result={"waiting": left[:2]})
+    box.now += 10
+    box.tick()
+    assert client.asked[7:] == [("submit", "/away")], "it is tried again by itself; the other one waits for the artist"
+
+
 def test_what_another_blender_still_holds_is_looked_at_again(box: Any, client: Client, tmp_path: Path) -> None:
     """It may be the worker of a Blender that was closed a second ago."""
     (tmp_path / "one").mkdir()
