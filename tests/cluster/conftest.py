@@ -36,6 +36,7 @@ def restored_argo(cluster: Cluster) -> Iterator[Cluster]:
 @pytest.fixture
 def farmer(cluster: Cluster, tmp_path: Path) -> Iterator[Farmer]:
     """A farm on the cluster, and who makes jobs on it."""
+    cluster.wait_for_filebrowser()  # the test before may have had its node away
     made = Farmer(cluster, tmp_path)
     yield made
     made.clear()

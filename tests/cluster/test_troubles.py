@@ -129,7 +129,7 @@ _AWAY_SECONDS = 61.0
 
 def test_frames_come_while_the_api_is_away_for_more_than_a_minute(farmer: Farmer) -> None:
     """Longer than Kubernetes waits for a node, and than a follower needs to doubt."""
-    job = farmer.job("1-30", chunk_size=15, seconds=4.0).submit()
+    job = farmer.job("1-44", chunk_size=22, seconds=4.0).submit()  # no pod ends meanwhile: its end could not be told
     job.wait_for_frames(1)
     known = job.status()
     with farmer.cluster.without("apiserver"):
@@ -139,7 +139,7 @@ def test_frames_come_while_the_api_is_away_for_more_than_a_minute(farmer: Farmer
         time.sleep(_AWAY_SECONDS - (time.monotonic() - began))  # how long it is away is what this is about
         assert len(job.records()) > before + 10
     assert {task.id for task in job.status().tasks} == {task.id for task in known.tasks}
-    ended(job, 30)
+    ended(job, 44)
     assert len(job.attempts()) == 2, "a chunk was begun again"
 
 
