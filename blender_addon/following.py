@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ _MAY_PASS = ("LandingError", "StoreUnreachableError", "EngineUnreachableError")
 _FINISHED_STATES = ("done", "failed", "cancelled", "paused")
 _ACTIVE_STATES = ("queued", "rendering", "cancelling")
 _MOST_FETCHED = 4  # jobs at a time that ended while Blender was closed
+_MOST_CRASHES = 3
 
 
 class Following:
@@ -27,6 +30,7 @@ class Following:
         on_problem: Called with what keeps a job's frames from coming.
         on_mended: Called with it again once they come after all.
         may_reach: Whether a farm may be spoken to now.
+        folder: Returns where it is noted what is followed, a file for each job, for the next start.
         clock: Seconds that only grow.
     """
 
@@ -39,6 +43,7 @@ class Following:
         on_problem: Callable[[str], None],
         on_mended: Callable[[str], None],
         may_reach: Callable[[str], bool],
+        folder: Callable[[], Path],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
@@ -47,11 +52,13 @@ class Following:
         self._on_problem = on_problem
         self._on_mended = on_mended
         self._may_reach = may_reach
+        self._folder = folder
         self._clock = clock
         self._followed: dict[str, tuple[int, str]] = {}
         self._let_gone: set[str] = set()
         self._fetched: set[tuple[str, int]] = set()
         self._broken_off: dict[str, tuple[float, str, str]] = {}
+        self._crashes: dict[str, int] = {}
 
     @property
     def jobs(self) -> list[str]:
@@ -63,11 +70,20 @@ class Following:
         if job not in self._followed:
             take = lambda line: self._take(job, farm, line)  # noqa: E731
             self._followed[job] = self._client().ask("follow", take, farm=farm, job=job), farm
+            with contextlib.suppress(OSError):  # then they land once the job is seen in the list
+                (self._folder() / job).write_text(farm, encoding="utf-8")
+
+    def look_back(self) -> None:
+        """Go on with what an earlier Blender followed when it was closed, each as soon as its farm may be spoken to."""
+        with contextlib.suppress(OSError):
+            for note in self._folder().iterdir():
+                self._broken_off[note.name] = self._clock(), note.read_text(encoding="utf-8"), ""
 
     def take_list(self, jobs: Sequence[Mapping[str, Any]]) -> None:
         """Follow those of our jobs that run, and some whose frames are not all here."""
         for job in jobs:
-            if job["state"] in _ACTIVE_STATES and job["is_ours"]:
+            is_crashing = self._crashes.get(job["id"], 0) >= _MOST_CRASHES
+            if job["state"] in _ACTIVE_STATES and job["is_ours"] and not is_crashing:
                 self.begin(job["id"], job["farm"])
         for job in [job for job in jobs if self._has_frames_elsewhere(job)][:_MOST_FETCHED]:
             self._fetched.add((job["id"], job["frames_done"]))
@@ -100,23 +116,38 @@ class Following:
 
     def _take_end(self, job: str, farm: str, line: Mapping[str, Any]) -> None:
         self._followed.pop(job, None)
+        was_let_go = job in self._let_gone
         self._let_gone.discard(job)
         if "result" in line:
             self._mended(job)
+            self._forget(job)
             self._on_picture(job, line["result"])
             return
         kind, message = str(line["error"]["kind"]), str(line["error"]["message"])
-        if kind == "WorkerDied" and self._may_reach(farm):
-            self.begin(job, farm)  # the next worker goes on with it
+        if kind == "WorkerDied":
+            self._crashes[job] = self._crashes.get(job, 0) + 1
+        if was_let_go or (kind == "WorkerDied" and self._crashes[job] < _MOST_CRASHES):
+            self._broken_off[job] = (
+                self._clock(),
+                farm,
+                "",
+            )  # the next worker goes on with it, once the farm may be spoken to
         elif kind != "Cancelled":
             self._on_problem(message)
             if kind in _MAY_PASS:
                 self._broken_off[job] = self._clock() + _AGAIN_SECONDS, farm, message
             else:
                 self._broken_off.pop(job, None)
+                self._forget(job)
+
+    def _forget(self, job: str) -> None:
+        """Nothing is to be brought here any more."""
+        with contextlib.suppress(OSError):
+            (self._folder() / job).unlink()
 
     def _mended(self, job: str) -> None:
         """Frames of a job come here again: what kept them is no problem any more."""
+        self._crashes.pop(job, None)
         _, _, said = self._broken_off.pop(job, (0.0, "", ""))
         if said:
             self._on_mended(said)

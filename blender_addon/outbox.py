@@ -32,7 +32,7 @@ class Sending:
         request: The worker's number for it; 0 once it is over.
         can_go_on: It was broken off by something that may pass: the snapshot is kept to be sent again.
         needs_leave: It waits until Blender may go online, or is being stopped for that.
-        is_given_up: A newer one took its place while it was on its way.
+        is_given_up: Nobody wants it any more, though it is on its way: it was stopped, or a newer one took its place.
         again_at: When it is sent again by itself, by the outbox's clock; None: when the artist says so.
         tries: How often the farm was away.
         crashes: How often the worker died over it.
@@ -172,7 +172,7 @@ class Outbox:
     def stop(self) -> None:
         """Give up what is on its way."""
         if self.sending is not None and self.sending.request:
-            self.sending.needs_leave = False
+            self.sending.needs_leave, self.sending.is_given_up = False, True
             self._halt(self.sending)
 
     def tick(self) -> bool:
@@ -273,7 +273,11 @@ class Outbox:
             self._take_stop(sending)
         elif kind == "WorkerDied" and sending.verb != SCOUT and sending.crashes < _MOST_CRASHES:
             sending.crashes += 1
-            self._ask(sending)  # of the next worker
+            if self._may_reach(sending.farm):
+                self._ask(sending)  # of the next worker
+            else:
+                sending.needs_leave = True
+                self._take_stop(sending)
         elif kind == "JobBusyError" and is_sent:
             self._forget(sending)
             self._on_taken(sending.farm)

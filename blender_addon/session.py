@@ -57,6 +57,7 @@ class Session:
         self.following = Following(
             lambda: self.client, on_picture=self._take_picture, on_frame=self._take_frame,
             on_problem=self._take_problem, on_mended=self._take_back, may_reach=may_reach,
+            folder=lambda: self.folder("followed"),
         )  # fmt: skip
         self.jobs: list[dict[str, Any]] = []
         self.pictures: dict[str, Mapping[str, Any]] = {}
@@ -171,6 +172,7 @@ class Session:
         if not self._has_looked_back:
             self._has_looked_back = True
             self.outbox.look_back(self.folder("snapshots"))
+            self.following.look_back()
         is_due = time.monotonic() - self._asked_at > _REFRESH_SECONDS
         if self._is_watched and is_due and not self._is_listing and may_reach(self._watched_farm):
             self.refresh(self._watched_farm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ def client() -> Client:
 
 
 @pytest.fixture
-def box(client: Client) -> Any:
+def box(client: Client, tmp_path: Path) -> Any:
     said: list[tuple[str, Any]] = []
     made: Any = alone("following").Following(
         lambda: client,
@@ -26,6 +27,7 @@ def box(client: Client) -> Any:
         on_problem=lambda message: said.append(("problem", message)),
         on_mended=lambda message: said.append(("mended", message)),
         may_reach=lambda farm: farm == "local" or made.is_online,
+        folder=lambda: tmp_path,
         clock=lambda: made.now,
     )
     made.said, made.is_online, made.now = said, True, 0.0
@@ -78,10 +80,19 @@ def test_what_may_pass_is_tried_again_after_a_while(box: Any, client: Client, ki
         assert box.said[1:] == [("mended", "no"), ("a", "/f_0001.png")]
 
 
-def test_the_next_worker_goes_on(box: Any, client: Client) -> None:
+def test_the_next_worker_goes_on_but_not_for_ever(box: Any, client: Client, tmp_path: Path) -> None:
     box.begin("a", "local")
-    client.answer(1, error=failed("WorkerDied"))
-    assert box.jobs == ["a"] and box.said == []
+    for number in (1, 2):
+        client.answer(number, error=failed("WorkerDied"))
+        box.tick()
+        assert box.jobs == ["a"] and box.said == []
+    client.answer(3, event={"event": "frame_done", "path": "/f_0001.png"})
+    for number in (3, 4, 5):
+        client.answer(number, error=failed("WorkerDied"))
+        box.tick()
+        box.take_list([job("a", "rendering", farm="local")])
+    assert box.jobs == [] and box.said == [("a", "/f_0001.png"), ("problem", "no")]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_leave_to_go_online_only_this_computers_are_followed(box: Any, client: Client) -> None:
@@ -92,4 +103,29 @@ def test_without_leave_to_go_online_only_this_computers_are_followed(box: Any, c
         box.tick()
     assert client.stopped == [1], "once"
     client.answer(1, error=failed("Cancelled"))
+    box.tick()
     assert box.jobs == ["near"] and box.said == []
+    box.is_online = True
+    box.tick()
+    assert box.jobs == ["near", "far"], "it is gone on with when that is allowed again"
+
+
+def test_what_was_followed_when_blender_was_closed_is_followed_at_the_next_start(
+    box: Any, client: Client, tmp_path: Path
+) -> None:
+    for name, farm in (("far", "studio"), ("near", "local"), ("done", "local"), ("gone", "local")):
+        box.begin(name, farm)
+    client.answer(3, result={"state": "done"})
+    client.answer(4, error=failed("JobNotFoundError"))
+    assert sorted(note.name for note in tmp_path.iterdir()) == ["far", "near"]
+    later = alone("following").Following(
+        lambda: client, on_picture=print, on_frame=print, on_problem=print, on_mended=print,
+        may_reach=lambda farm: farm == "local" or box.is_online, folder=lambda: tmp_path, clock=lambda: 0.0,
+    )  # fmt: skip
+    box.is_online = False
+    later.look_back()
+    later.tick()
+    assert later.jobs == ["near"]
+    box.is_online = True
+    later.tick()
+    assert later.jobs == ["near", "far"]

@@ -211,6 +211,26 @@ def test_a_worker_that_dies_over_it_is_followed_by_another_but_not_for_ever(box:
     assert client.dropped == []
 
 
+@pytest.mark.parametrize("kind", ["Cancelled", "WorkerDied"])
+def test_what_was_stopped_is_not_sent_whatever_becomes_of_the_worker(box: Any, client: Client, kind: str) -> None:
+    box.begin(Path("/a"), farm="local", title="shot")
+    box.stop()
+    client.answer(1, error=failed(kind))
+    box.tick()
+    assert box.sending is None and client.dropped == ["/a"]
+    assert not any(asked[0] == "submit" for asked in client.asked[1:])
+
+
+def test_a_worker_that_dies_while_online_access_is_off_is_not_followed_by_another(box: Any, client: Client) -> None:
+    box.is_online = True
+    box.begin(Path("/a"), farm="studio", title="shot")
+    box.is_online = False
+    client.answer(1, error=failed("WorkerDied"))
+    assert not box.is_busy and "waits to be sent" in box.sending.error and client.dropped == []
+    box.is_online = True
+    assert box.tick() and box.is_busy
+
+
 def test_scouts_are_not_begun_twice(box: Any, client: Client, outbox: ModuleType) -> None:
     box.begin(Path("/a"), farm="local", title="shot", verb=outbox.SCOUT)
     client.answer(1, error=failed("WorkerDied"))
