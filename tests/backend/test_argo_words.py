@@ -11,6 +11,12 @@ from cloud_farm.engines.argo_words import Explainer, NodeCount, count_nodes, lab
 from cloud_farm.errors import EngineForbiddenError
 from cloud_farm.profile import FarmProfile, Gpu, Volume
 
+from ..blender.stub_farm import INSIDE
+
+import render_errors  # isort: skip - a script of inside_blender: stub_farm knows where
+
+assert INSIDE.is_dir()
+
 LABEL = "gpu.nvidia.com/model"
 
 
@@ -53,6 +59,9 @@ def explainer(*nodes: dict[str, Any], allowed: bool = True, **settings: Any) -> 
     return Explainer(PROFILE, PodSettings(memory="8Gi", **settings), lambda: Nodes(*nodes, allowed=allowed))
 
 
+GPU_FULL = str(
+    render_errors.frame_error("System is out of GPU memory", gpu="NVIDIA L4, CUDA", in_pod=True, keeps_data=True)
+)
 NO_MATCH = (
     "Unschedulable: 0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector. preemption: 0/3 …"
 )
@@ -103,6 +112,7 @@ def test_what_a_pod_waits_for(message: str, said: str) -> None:
         ("OOMKilled (exit code 137)", "more than the 8Gi of memory"),
         ("Error (exit code 12): r1c00001.0badcafe: frame 2 failed", "r1c00001.0badcafe: frame 2 failed"),
         ("main: Error (exit code 12): frame 2 failed", "frame 2 failed"),
+        (f"Error (exit code 16): r1c00001.0badcafe: Frame 7: {GPU_FULL}", f"r1c00001.0badcafe: Frame 7: {GPU_FULL}"),
         ("Error (exit code 10)", "It ended with exit code 10."),
         ("pod deleted", "drained or taken back"),
         ("Pod was active on the node longer than the specified deadline", "kubernetes.deadline_s"),

@@ -57,6 +57,14 @@ else:
 node.format.file_format = 'PNG'
 tree.links.new(source.outputs['Image'], node.inputs[0])
 """
+TOO_SMALL = """
+import bpy
+class TooSmall(bpy.types.RenderEngine):
+    bl_idname, bl_label = 'TOO_SMALL', 'Too small'
+    def render(self, depsgraph):
+        self.report({'ERROR'}, 'System is out of GPU memory')
+bpy.utils.register_class(TooSmall)
+"""
 DRIVER = """
 curve = camera.driver_add('location', 0)
 curve.driver.expression = '__import__("math").pi'
@@ -261,13 +269,42 @@ def test_full_disk_of_the_machine_that_renders(tmp_path: Path, tiny_disk: Path) 
     [
         ("Error: Malloc returns null: len=4096 in Mesh", 12),
         ("Error: CUDA error: Illegal address in cuCtxSynchronize", 16),
+        ("Error: System is out of GPU memory", 16),
+        ("Error: System is out of GPU and shared host memory", 16),
         ("Errors: none", 0),
     ],
 )
 def test_errors_that_blender_only_prints(tmp_path: Path, line: str, code: int) -> None:
     say = f"import bpy, sys\nbpy.app.handlers.render_write.append(bpy.app.handlers.persistent(lambda *_: print({line!r})))"
-    ran = render(make_job(tmp_path), before=say)
+    job = make_job(tmp_path)
+    ran = render(job, before=say)
     assert ran.code == code, ran.output
+    failed = [event["message"] for event in ran.events("frame_failed")]
+    assert len(failed) == (code != 0) == (not job.records())
+    assert all(message.endswith(line.removeprefix("Error: ")) for message in failed)
+    assert all(message.startswith("It needs more video memory") for message in failed) == (
+        "out of GPU" in line or not failed
+    )
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["persistent data", "none"])
+def test_a_gpu_whose_memory_is_too_small_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keeps: bool
+) -> None:
+    """There is no such GPU here: an engine of the test's own fails as Cycles does, and the chunk ends for its device."""
+    monkeypatch.setenv("CLOUD_FARM_NODE", "node-1")
+    job = make_job(tmp_path, engine="TOO_SMALL", persistent_data=keeps)
+    ran = render(job, "7-8", before=TOO_SMALL)
+    assert (ran.code, ran.fatal()["code"]) == (16, 16), ran.output
+    (failed,) = ran.events("frame_failed")
+    assert failed["frame"] == 7
+    assert ran.fatal()["message"] == f"Frame 7: {failed['message']}"
+    assert failed["message"].startswith(
+        "It needs more video memory than the GPU has: choose one with more in the farm's"
+    )
+    assert failed["message"].endswith("Blender: System is out of GPU memory")
+    assert ("turn off persistent data" in failed["message"]) == keeps
+    assert not job.records()
 
 
 def test_cut_short_images_are_found(tmp_path: Path) -> None:

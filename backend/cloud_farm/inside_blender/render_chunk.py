@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-import re
 import shutil
 import socket
 import sys
@@ -23,32 +22,15 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import bpy  # type: ignore[import-not-found,unused-ignore]
 import cycles_devices
 import publish
+import render_errors
 import scene_setup
 import volume
 from frame_outputs import BadOutput, FrameOutputs, OutputFile
+from render_errors import FrameError
 from render_log import RenderLog, StatsListener
 
-# What the device says when it is broken for this process: no later frame would fare better.
-_DEVICE_ERROR = re.compile(
-    r"(CUDA|OptiX|HIP|oneAPI|Metal)\b.*\b(error|fail(ed|ure)|illegal|launch|unknown)|illegal (memory )?address"
-    r"|no Cycles device|out of (GPU |device )?memory|out of memory (in|on) .*(queue|device)",
-    re.IGNORECASE,
-)
-# What Blender only prints while it saves a picture that is not what the scene says.
-_RENDER_ERROR = re.compile(
-    r"out of (system )?memory|malloc returns null|(failed|unable) to (denoise|allocate|build)", re.IGNORECASE
-)
 _SCRATCH_FULL = 1 << 20
 """Bytes that a disk which is full may still call free."""
-_ERROR_LINE = re.compile(r"^(?:\d\d:\d\d\.\d{3}\s+\S+\s+\|\s+)?(?:ERROR|Error)\b[:\s]*(?P<text>.+)$", re.MULTILINE)
-
-
-class FrameError(Exception):
-    """This frame failed; others may not."""
-
-    def __init__(self, message: str, *, device: bool = False) -> None:
-        super().__init__(message)
-        self.device = device
 
 
 @dataclass
@@ -161,7 +143,7 @@ def render_all(chunk: Chunk) -> int:
             chunk.failed.append(frame)
             volume.emit("frame_failed", frame=frame, camera=chunk.camera, message=str(error))
             if error.device:
-                return fatal(volume.DEVICE_ERROR, None, str(error))
+                return fatal(volume.DEVICE_ERROR, None, f"Frame {frame}: {error}")
     return volume.SOME_FAILED if chunk.failed else volume.OK
 
 
@@ -210,10 +192,10 @@ def _render(chunk: Chunk, frame: int) -> tuple[list[OutputFile], cycles_devices.
         with scene_setup.steady_camera(chunk.scene, frame):
             result = bpy.ops.render.render(write_still=True, scene=chunk.scene.name)
     except RuntimeError as error:
-        message = _plain(str(error)) or "Blender could not render the frame."
-        raise FrameError(message, device=bool(_DEVICE_ERROR.search(message))) from error
+        raise _frame_error(chunk, render_errors.raised(str(error))) from error
     text = chunk.log.since_mark()
-    _check_log(text)
+    if said := render_errors.printed(text):
+        raise _frame_error(chunk, said)
     if "FINISHED" not in result:
         raise FrameError(f"Blender ended the render as {', '.join(result)}.")
     device = cycles_devices.reported(text, chunk.device) if chunk.device is not None else None
@@ -239,18 +221,18 @@ def _fits(device: cycles_devices.DeviceUse, chunk: Chunk) -> bool:
     return set(device.type.split("+")) <= allowed and chunk.device.type in device.type.split("+")
 
 
-def _check_log(text: str) -> None:
-    """Fail the frame for an error that Cycles only printed: it saves a picture all the same."""
-    for match in _ERROR_LINE.finditer(text):
-        if _DEVICE_ERROR.search(match["text"]):
-            raise FrameError(match["text"].strip(), device=True)
-        if _RENDER_ERROR.search(match["text"]):
-            raise FrameError(match["text"].strip())
-
-
-def _plain(message: str) -> str:
-    lines = [line.removeprefix("Error:").strip() for line in message.splitlines()]
-    return " ".join(dict.fromkeys(line for line in lines if line))
+def _frame_error(chunk: Chunk, said: str) -> FrameError:
+    """Make what Blender said the frame's error, with what is known about where it was rendered."""
+    gpu = ""
+    if chunk.device is not None and chunk.device.type != "CPU":
+        names = dict.fromkeys(chunk.device.name.split(", "))  # a pod's GPUs are of one kind
+        gpu = f"{', '.join(names)}, {chunk.device.type}"
+    return render_errors.frame_error(
+        said,
+        gpu=gpu,
+        in_pod="CLOUD_FARM_NODE" in os.environ,
+        keeps_data=bool(chunk.scene.render.use_persistent_data),
+    )
 
 
 def _record(
