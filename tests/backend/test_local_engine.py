@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from cloud_farm.errors import EngineError, JobBusyError
 from cloud_farm.platform import user_folders
 
 from ..contracts.contract_job import ContractJob, wait_for
-from ..contracts.subjects import EngineSubject, demo_scene, folder_profile, local_processes, stub_blender
+from ..contracts.subjects import EngineSubject, folder_profile, local_processes, local_subject
 
 GIB = 1 << 30
 
@@ -25,7 +24,7 @@ GIB = 1 << 30
 @pytest.fixture
 def subject(tmp_path: Path) -> EngineSubject:
     profile = folder_profile(tmp_path / "volume")
-    return EngineSubject(profile, profile, (sys.executable,), stub_blender, local_processes, demo_scene)
+    return local_subject(profile, profile)
 
 
 # -- how many fit -------------------------------------------------------------------------------------------------------

@@ -141,8 +141,9 @@ class ContractJob:
         return found
 
     def check_files(self, revision: int = 1) -> None:
-        """Every finished frame's files are those that its record promises."""
+        """Every finished frame was rendered where frames can be, and its files are those that its record promises."""
         for frame, record in self.records(revision).items():
+            assert record.host == self.subject.host
             for item in record.files:
                 content = self.store.read(self.layout.frames(revision, frame) / item.path)
                 assert hashlib.sha256(content).hexdigest() == item.sha256

@@ -6,6 +6,7 @@ A suite knows only its subject. A store's profiles and an engine's two profiles 
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import time
 import uuid
@@ -21,6 +22,7 @@ from cloud_farm.profile import FarmProfile, Gpu, Limits, Volume
 from cloud_farm.stores import Store, open_store
 
 from ..cluster.farm import Cluster
+from ..cluster.places import NODE
 from ..rigs.filebrowser_server import BOT, FileBrowserServer
 from ..rigs.network_volume import NetworkVolume
 from .argo_farm import ArgoFarm
@@ -59,6 +61,7 @@ class EngineSubject:
         scene: Makes a small scene by the renderers' real Blender, in a folder.
         patience: How much longer than local processes it may take.
         frame_s: How long a frame takes in whose middle something is to happen, seconds.
+        host: The one machine that renders, as records name it: a pretended one may "succeed", too.
     """
 
     here: FarmProfile
@@ -67,6 +70,7 @@ class EngineSubject:
     blender: Callable[[dict[str, Any], str], tuple[str, ...]]
     processes: Callable[[str], list[str]]
     scene: Callable[[Path], Path]
+    host: str
     patience: float = 1.0
     frame_s: float = 0.4
 
@@ -114,6 +118,12 @@ def local_processes(job_id: str) -> list[str]:
     return found
 
 
+def local_subject(here: FarmProfile, there: FarmProfile) -> EngineSubject:
+    """Describe the engine of this computer."""
+    host = socket.gethostname()
+    return EngineSubject(here, there, (sys.executable,), stub_blender, local_processes, demo_scene, host)
+
+
 def _plain_store(request: pytest.FixtureRequest) -> StoreSubject:
     root = Path(request.getfixturevalue("tmp_path")) / "volume"
     return StoreSubject((folder_profile(root),))
@@ -126,12 +136,12 @@ def _network_store(request: pytest.FixtureRequest) -> StoreSubject:
 
 def _local_engine(request: pytest.FixtureRequest) -> EngineSubject:
     profile = folder_profile(Path(request.getfixturevalue("tmp_path")) / "volume")
-    return EngineSubject(profile, profile, (sys.executable,), stub_blender, local_processes, demo_scene)
+    return local_subject(profile, profile)
 
 
 def _local_engine_on_network(request: pytest.FixtureRequest) -> EngineSubject:
     near, far = (folder_profile(root, visibility_s=1.0) for root in _network_roots(request))
-    return EngineSubject(near, far, (sys.executable,), stub_blender, local_processes, demo_scene)
+    return local_subject(near, far)
 
 
 def _network_roots(request: pytest.FixtureRequest) -> tuple[Path, ...]:
@@ -177,7 +187,7 @@ def _argo_engine(request: pytest.FixtureRequest) -> EngineSubject:
     cluster: Cluster = request.getfixturevalue("cluster")
     farm = ArgoFarm(cluster, Path(request.getfixturevalue("tmp_path")), workers=WORKERS)
     return EngineSubject(
-        farm.profile, farm.profile, (), farm.blender, farm.processes, farm.scene, patience=4.0, frame_s=4.0
+        farm.profile, farm.profile, (), farm.blender, farm.processes, farm.scene, NODE, patience=4.0, frame_s=4.0
     )
 
 

@@ -388,6 +388,6 @@ def test_a_real_blender_renders_a_real_scene(engine_subject: EngineSubject, tmp_
     layout = JobLayout(job_id)
     for frame in range(1, 5):
         content = json.loads(store.read(layout.record(1, None, frame)))
-        assert content["device"] == "CPU"
+        assert (content["device"], content["host"]) == ("CPU", engine_subject.host)
         picture = store.read(layout.frames(1, frame) / content["files"][0]["path"])
         assert picture.startswith(b"\x89PNG\r\n\x1a\n")
