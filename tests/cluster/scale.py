@@ -62,6 +62,7 @@ class Report:
         looks: Refreshes of the follower.
         look_bytes: What each took from the API server.
         list_bytes: A full list of the job's Workflows near the end.
+        largest: The job's largest Workflow after the end, its status included, as the API server gives it.
         load: Loading Kubernetes' library.
         memory: Most resident bytes of a component.
         missing: Frames that the follower misses.
@@ -77,6 +78,7 @@ class Report:
     look_bytes: list[int] = field(default_factory=list)
     look_seconds: list[float] = field(default_factory=list)
     list_bytes: int = 0
+    largest: int = 0
     memory: dict[str, int] = field(default_factory=dict)
     missing: set[int] = field(default_factory=set)
     forgotten: set[int] = field(default_factory=set)
@@ -91,6 +93,7 @@ class Report:
         yield f"done in {self.total:.0f} s ({self.chunks / self.total:.1f} chunks/s)"
         yield f"{self.looks} looks: {mean / 1e3:.0f} kB of the API server each, {most / 1e3:.0f} kB at most; a full list has"
         yield f"  {self.list_bytes / 1e3:.0f} kB ({self.list_bytes / mean:.0f} times a look); {_median(self.look_seconds):.2f} s a look"
+        yield f"the largest Workflow after the end: {self.largest / 1e3:.0f} kB, status included"
         for name, size in sorted(self.memory.items()):
             yield f"{name}: {size / 1e6:.0f} MB at most"
         yield f"missing frames named: {len(self.missing)} of {len(self.forgotten)} forgotten, the same ones: {self.missing == self.forgotten}"
@@ -208,6 +211,7 @@ def run(cluster: Cluster, folder: Path, chunks: int) -> Report:
         with watched_memory(cluster, report):
             report.status = _follow(cluster, profile, plan, report)
         report.total = time.monotonic() - began
+        report.largest = max(_workflow_sizes(cluster, plan.job_id))
         wait_for(lambda: len(writer.seen) == chunks, 60, what="every pod is seen")
     finally:
         writer.stop()
@@ -244,6 +248,13 @@ def _follow(cluster: Cluster, profile: FarmProfile, plan: RenderPlan, report: Re
             report.list_bytes = len(json.dumps(cluster.api.find("Workflow", labels=f"cloud-farm/job={plan.job_id}")))
         assert time.monotonic() < deadline, status
         time.sleep(_LOOK_SECONDS)
+
+
+def _workflow_sizes(cluster: Cluster, job_id: str) -> Iterator[int]:
+    """Yield the bytes of each Workflow of a job, as the API server writes it: etcd refuses what is too large."""
+    for found in cluster.api.find("Workflow", labels=f"cloud-farm/job={job_id}"):
+        with cluster.api.stream(cluster.api.path("Workflow", found["metadata"]["name"]), {}) as lines:
+            yield sum(map(len, lines))
 
 
 def _reader(profile: FarmProfile, plan: RenderPlan, report: Report) -> StatusReader:
