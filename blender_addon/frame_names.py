@@ -35,28 +35,28 @@ class FrameNames:
         return bool(self._ways) and not _DIGITS.search(self._ways[-1].tail)
 
     def learn(self, path: Path, frame: int) -> None:
-        """Take in the file of one more frame: how it can be read as well as all before, or anew."""
+        """Take in the file of one more frame, of any folder: how it can be read as well as all before, or anew."""
         found = {(way.head, way.tail): way for way in _ways(path, frame)}
         known = [way for way in self._ways if (way.head, way.tail) in found]
         both = [way._replace(digits=min(way.digits, found[way.head, way.tail].digits)) for way in known]
         self._path, self._ways = path, both or list(found.values())
 
-    def path(self, frame: int) -> Path:
-        """Return where a frame is; without a number there is one file."""
+    def name(self, frame: int) -> str:
+        """Return the file of a frame; without a number there is one file."""
         if not self._ways:
-            return self._path
+            return self._path.name
         head, digits, tail = self._ways[-1]
         sign = "-" if frame < 0 else ""
-        return self._path.with_name(f"{head}{sign}{abs(frame):0{digits}d}{tail}{self._path.suffix}")
+        return f"{head}{sign}{abs(frame):0{digits}d}{tail}{self._path.suffix}"
 
     def frame(self, name: str) -> int | None:
-        """Return which frame a file of that folder is; None if it is none of these."""
+        """Return which frame a file is; None if it is none of these."""
         if not self._ways:
             return None
         head, _, tail = self._ways[-1]
         number = name.removeprefix(head).removesuffix(f"{tail}{self._path.suffix}")
         frame = int(number) if re.fullmatch(r"-?\d+", number) else None
-        return frame if frame is not None and self.path(frame).name == name else None
+        return frame if frame is not None and self.name(frame) == name else None
 
 
 def _ways(path: Path, frame: int) -> Iterator[_Way]:

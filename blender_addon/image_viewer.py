@@ -6,16 +6,14 @@ change the artist's scene. A sequence of multilayer files offers the same choice
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bpy
 
 from .drawing import windows
-from .frame_names import FrameNames
+from .shown_frames import ShownFrames, why_unreadable
 from .translating import rpt_
 
 JOB_MARK = "cloud_farm_job"
@@ -23,57 +21,23 @@ JOB_MARK = "cloud_farm_job"
 _PREVIEW = "cloud_farm_preview"
 _CAMERA = "cloud_farm_camera"
 _LONG_AGO = -1_000_000
-_LARGE_BYTES = 8 * 1024 * 1024
-"""Blender's window stands still while it reads a file: up to a tenth of a second for this, seconds for one of many passes."""
 _Key = tuple[str, str]
 """A job, and the camera of its frames; empty if that is the scene's own."""
 
 
-@dataclass
-class _Shown:
-    """A job's frames of one camera that are here.
-
-    Attributes:
-        first, last: Frames.
-        newest: The frame that came last.
-        pinned: The one that the artist asked to see.
-        is_large: They are too large to be shown as they come.
-    """
-
-    names: FrameNames
-    first: int
-    last: int
-    newest: int
-    pinned: int | None = None
-    is_large: bool = False
-
-    @property
-    def can_be_scrubbed(self) -> bool:
-        """Whether Blender can show them as a sequence: it has none with frames below zero."""
-        return self.first >= 0 and self.names.can_be_scrubbed
-
-    def take(self, path: Path, frame: int) -> None:
-        """Take in the newest frame."""
-        self.names.learn(path, frame)
-        self.first, self.last, self.newest = min(self.first, frame), max(self.last, frame), frame
-        self.is_large = _is_large(path)
-
-    def there(self, frame: int | None) -> int | None:
-        """Return this frame, or some that is on the disk; it looks for few."""
-        wanted = (self.newest, self.first, self.last) if frame is None else (frame,)
-        return next((one for one in wanted if self.names.path(one).is_file()), None)
-
-
-_SHOWN: dict[_Key, _Shown] = {}
+_SHOWN: dict[_Key, ShownFrames] = {}
 _CHANGED: dict[_Key, str] = {}
 """Of which frames came that are not shown yet, and their jobs' titles."""
+_LOST: set[_Key] = set()
+"""Of which frames were lost to another job since the last turn."""
 
 
 def frame_landed(job: str, title: str, path: Path, frame: int, camera: str | None) -> None:
     """Take note of a finished frame; `refresh` shows it."""
     key = job, camera or ""
+    _LOST.update([other for other, shown in _SHOWN.items() if other != key and shown.lose(path)])
     if key not in _SHOWN:
-        _SHOWN[key] = _Shown(FrameNames(path, frame), frame, frame, frame)
+        _SHOWN[key] = ShownFrames(path, frame)
     _SHOWN[key].take(path, frame)
     _CHANGED[key] = title
 
@@ -82,36 +46,68 @@ def frames_known(job: str, cameras: Sequence[Mapping[str, Any]]) -> None:
     """Take in the frames of a job that landed before this Blender started.
 
     Args:
-        cameras: Of each its name, and frame and file of its first and last one: `{camera, first, last}`.
+        cameras: Of each its name, frame and file of its first and last one, and which frames lie in which folder:
+            `{camera, first, last, folders}`.
     """
+    from .cloud_farm.frames import FrameRange
+
     for found in cameras:
         (first, first_path), (last, last_path) = found["first"], found["last"]
-        shown = _SHOWN[job, found["camera"] or ""] = _Shown(FrameNames(Path(first_path), first), first, first, first)
+        shown = _SHOWN[job, found["camera"] or ""] = ShownFrames(Path(first_path), first)
         shown.take(Path(last_path), last)
+        shown.put({Path(folder): FrameRange.parse(frames).frames for folder, frames in found["folders"].items()})
 
 
 def refresh(ask_for_preview: Callable[[str, Path], bool]) -> None:
     """Have editors that show a job show what came, and empty ones too: once, however many frames that are.
 
+    A frame that can't be read is a problem of its job (`problems_of`) and keeps no other.
+
     Args:
         ask_for_preview: Has a small picture made of a job's large frame; False if that must wait. Of several cameras the one
             whose frame came first has previews.
     """
+    while _LOST:
+        _let_go(_LOST.pop())
     for key, title in list(_CHANGED.items()):
         shown = _SHOWN[key]
+        path = shown.path(shown.newest)
         has_preview = shown.is_large and key == _first_of(key[0])
-        if has_preview and not ask_for_preview(key[0], shown.names.path(shown.newest)):
+        if has_preview and path is not None and not ask_for_preview(key[0], path):
             continue
         del _CHANGED[key]
         if not shown.is_large and shown.there(shown.newest) is not None:  # else it was moved away meanwhile
             _show_newest(key, shown, title)
 
 
-def _show_newest(key: _Key, shown: _Shown, title: str) -> None:
-    image = _image(key, shown, title, shown.newest)
+def _show_newest(key: _Key, shown: ShownFrames, title: str) -> None:
+    try:
+        image = _image(key, shown, title, shown.newest)
+    except RuntimeError as error:
+        why_not = rpt_("Frame {:d} can't be shown: {:s}").format(shown.newest, str(error).strip())
+        shown.note_unreadable(shown.newest, why_not)
+        return  # the others go on
     image.reload()
     for space in _showing(image):
         _point(space, shown)
+
+
+def _let_go(key: _Key) -> None:
+    """Show no file that is another job's by now: the image goes on with what the job has left, and editors are free if that is nothing."""
+    shown, image = _SHOWN[key], _found(*key)
+    if image is None:
+        return
+    left = shown.there(None)
+    try:
+        if left is not None:
+            _image(key, shown, "", left)
+    except RuntimeError:
+        left = None
+    for space in _editors():
+        if space.image == image and left is None:
+            space.image = None
+        elif space.image == image:
+            _point(space, shown)
 
 
 def _showing(image: bpy.types.Image) -> Iterator[bpy.types.SpaceImageEditor]:
@@ -133,20 +129,23 @@ def can_be_scrubbed(job: str) -> bool:
     return all(shown.can_be_scrubbed for shown in _of(job))
 
 
-def _of(job: str) -> list[_Shown]:
+def is_scattered(job: str) -> bool:
+    """Whether the job's frames lie in several folders, or another job's took their places."""
+    return any(shown.is_scattered for shown in _of(job))
+
+
+def problems_of(job: str) -> list[str]:
+    """Return why frames of the job can't be shown: of each camera the last that could not."""
+    return [shown.unreadable for shown in _of(job) if shown.unreadable]
+
+
+def _of(job: str) -> list[ShownFrames]:
     return [shown for key, shown in _SHOWN.items() if key[0] == job]
 
 
 def _first_of(job: str) -> _Key:
     """Return the camera of a job whose frame came first."""
     return next((key for key in _SHOWN if key[0] == job), (job, ""))
-
-
-def _is_large(path: Path) -> bool:
-    try:
-        return path.stat().st_size > _LARGE_BYTES
-    except OSError:
-        return False  # it was moved away meanwhile
 
 
 def preview_made(job: str, title: str, path: Path) -> None:
@@ -209,29 +208,26 @@ def open_image(image: bpy.types.Image, context: bpy.types.Context) -> bool:
 def frames_here(job: str) -> dict[int, Path]:
     """Return the frames of a job that are on this computer, of the camera whose frame came first."""
     shown = _SHOWN.get(_first_of(job))
-    folder = None if shown is None else shown.names.path(shown.newest).parent
-    if shown is None or folder is None or not folder.is_dir():
-        return {}
-    files = {shown.names.frame(entry.name): folder / entry.name for entry in os.scandir(folder)}
-    return {
-        frame: files[frame]
-        for frame in sorted(frame for frame in files if frame is not None)
-        if shown.first <= frame <= shown.last
-    }
+    return {} if shown is None else shown.here()
 
 
-def has_frames(job: str, camera: str | None = None) -> bool:
-    """Whether a frame of the job came in since Blender started, of this camera or of any."""
-    return (_first_of(job) if camera is None else (job, camera)) in _SHOWN
+def has_frames(job: str, camera: str | None = None, frame: int | None = None) -> bool:
+    """Whether frames of the job came in since Blender started, of this camera or of any, and some or this one kept its place.
+
+    Of others the worker knows more: it brings those here, or to another place.
+    """
+    shown = _SHOWN.get(_first_of(job) if camera is None else (job, camera))
+    return shown is not None and shown.may_be_there(frame)
 
 
 def forget() -> None:
     """Forget all jobs; their images stay in the file."""
     _SHOWN.clear()
     _CHANGED.clear()
+    _LOST.clear()
 
 
-def _image(key: _Key, shown: _Shown, title: str, frame: int) -> bpy.types.Image:
+def _image(key: _Key, shown: ShownFrames, title: str, frame: int) -> bpy.types.Image:
     """Return the image of a job's camera; another file may have been opened since, which has none.
 
     Args:
@@ -240,15 +236,21 @@ def _image(key: _Key, shown: _Shown, title: str, frame: int) -> bpy.types.Image:
     Raises:
         RuntimeError: It can't be read.
     """
-    job, camera = key
+    (job, camera), path = key, shown.path(frame)
+    assert path is not None
+    why_not = why_unreadable(path)
+    if why_not:
+        raise RuntimeError(why_not)
     image = _found(job, camera)
     if image is None:
-        image = bpy.data.images.load(str(shown.names.path(frame)), check_existing=False)
+        image = bpy.data.images.load(str(path), check_existing=False)
         image.name = f"{title} {camera} (Cloud Farm)" if camera else f"{title} (Cloud Farm)"
         image[JOB_MARK], image[_CAMERA] = key  # names change, and other jobs have the same title
     source: Any = "SEQUENCE" if shown.can_be_scrubbed else "FILE"
     if image.source != source:
         image.source = source
+    if shown.frame(Path(bpy.path.abspath(image.filepath))) is None:  # another job's by now, or moved
+        image.filepath = str(path)
     return image
 
 
@@ -300,13 +302,13 @@ def _is_free(image: Any) -> bool:
     )
 
 
-def _point(space: bpy.types.SpaceImageEditor, shown: _Shown) -> None:
+def _point(space: bpy.types.SpaceImageEditor, shown: ShownFrames) -> None:
     """Have an editor know all frames, and show the newest or a pinned one if that is wanted."""
     user, image = space.image_user, space.image
-    only = shown.newest if _state().follow_newest else shown.pinned
+    only = shown.there(None) if _state().follow_newest else shown.pinned
     if image is not None and image.source == "FILE":
         if only is not None and shown.there(only) is not None:
-            image.filepath = str(shown.names.path(only))
+            image.filepath = str(shown.path(only))
     elif only is not None:
         # A sequence of one frame that began long ago: whatever the scene's frame is, Blender computes this one from it.
         user.frame_start, user.frame_duration, user.frame_offset = _LONG_AGO, 1, only - 1

@@ -241,7 +241,7 @@ class CLOUDFARM_OT_show_frame(_OnJob):
         return str(properties.tip) or str(cls.__doc__)
 
     def act(self, context: bpy.types.Context, job: Mapping[str, Any]) -> Any:
-        if not image_viewer.has_frames(job["id"], self.camera):
+        if not image_viewer.has_frames(job["id"], self.camera, self.frame):
             SESSION.ask_for_frames(job["id"], job["farm"], frame=self.frame, camera=self.camera)
             return _DONE
         return self._told(image_viewer.show(job["id"], job["title"], context, frame=self.frame, camera=self.camera))

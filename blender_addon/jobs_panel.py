@@ -27,6 +27,7 @@ _ICONS: dict[str, Any] = {
 _MOST_MESSAGES = 4
 _LARGE = "Its frames are large: previews come in by themselves, View loads the frames."
 _ONE_BY_ONE = "Blender can't scrub its frames: it takes the last digits of a name for the frame, and knows none below zero. Click a cell to see one."
+_SCATTERED = "Blender can't scrub its frames: they don't all lie in one folder, or another job's took their places. Click a cell to see one."
 _UNITS_FOR_AGE, _UNITS_FOR_USER = 15.0, 20.0
 """Widths of a panel, in Blender's units, from which on a job's line has room for them beside its title."""
 
@@ -102,7 +103,7 @@ def _draw_job(
         column.label(text=", ".join(part for part in made if part), icon="USER", translate=False)
     for text in frames_lines(job, picture):
         paragraph(column, text, context)
-    _draw_messages(layout, messages_of(job, picture), context)
+    _draw_messages(layout, [*messages_of(job, picture), *image_viewer.problems_of(job["id"])], context)
     column = layout.column(align=True)
     if job["state"] != "done":
         _draw_control(column.row(align=True), job)
@@ -114,14 +115,15 @@ def _draw_job(
     if image_viewer.is_large(job["id"]):
         paragraph(layout.column(align=True), SESSION.previews.problem or iface_(_LARGE), context, icon="INFO")
     if not image_viewer.can_be_scrubbed(job["id"]):
-        paragraph(layout.column(align=True), iface_(_ONE_BY_ONE), context, icon="INFO")
+        why_not = _SCATTERED if image_viewer.is_scattered(job["id"]) else _ONE_BY_ONE
+        paragraph(layout.column(align=True), iface_(why_not), context, icon="INFO")
     layout.prop(state_of(context), "follow_newest")
 
 
 def messages_of(job: Mapping[str, Any], picture: Mapping[str, Any]) -> list[str]:
     """Return what went wrong with a job, in plain words; of a job that is not followed the list knows one sentence."""
     told = [*picture.get("messages", ()), *picture.get("not_landed", ())]
-    return told or ([job["message"]] if job["message"] else [])
+    return [*(told or filter(None, [job["message"]])), *picture.get("set_aside", ())]
 
 
 def _draw_messages(layout: bpy.types.UILayout, messages: list[str], context: bpy.types.Context) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,10 @@ def put_strips(scene: bpy.types.Scene, job: str, title: str, files: Mapping[int,
     start = min((start_of(strip) for strip in old), default=min(files))
     for strip in old:
         strips.remove(strip)
-    names = _names(files)
-    for at in range(0, len(names), _MOST_FRAMES):
-        path = files[min(files)].with_name(names[at])
-        strip = strips.new_image(name=title, filepath=str(path), channel=channel, frame_start=start + at)
-        for name in names[at + 1 : at + _MOST_FRAMES]:
-            strip.elements.append(name)
+    for at, paths in _pieces(_paths(files)):
+        strip = strips.new_image(name=title, filepath=str(paths[0]), channel=channel, frame_start=start + at)
+        for path in paths[1:]:
+            strip.elements.append(path.name)
         strip[JOB_MARK] = job
 
 
@@ -40,12 +38,21 @@ def start_of(strip: Any) -> int:
     return int(strip.content_start if hasattr(strip, "content_start") else strip.frame_start)
 
 
-def _names(files: Mapping[int, Path]) -> list[str]:
+def _paths(files: Mapping[int, Path]) -> list[Path]:
     """Return the file of each frame from the first to the last."""
-    names: list[str] = []
+    paths: list[Path] = []
     for frame in range(min(files), max(files) + 1):
-        names.append(files[frame].name if frame in files else names[-1])
-    return names
+        paths.append(files[frame] if frame in files else paths[-1])
+    return paths
+
+
+def _pieces(paths: Sequence[Path]) -> Iterator[tuple[int, Sequence[Path]]]:
+    """Cut into what one strip can hold, each with its place: files of one folder, and not too many."""
+    begin = 0
+    for at in range(1, len(paths) + 1):
+        if at == len(paths) or at - begin == _MOST_FRAMES or paths[at].parent != paths[begin].parent:
+            yield begin, paths[begin:at]
+            begin = at
 
 
 def _strips_of(scene: bpy.types.Scene) -> Any:

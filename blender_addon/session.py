@@ -182,9 +182,9 @@ class Session:
         self._changed |= self.outbox.tick()
         if self._client is None:
             return _IDLE_SECONDS
-        came = self._client.poll()
+        self._changed |= bool(self._client.poll())
         image_viewer.refresh(self.previews.ask)
-        if came or self._changed:
+        if self._changed:
             self._changed = False
             self._mirror()
             redraw()

@@ -164,6 +164,8 @@ def _ended(front: _Front, status: Mapping[str, Any]) -> int:
     front.say({"event": "result", "job": status["id"], "state": status["state"], **counts, "stages": status["stages"]})
     for reason in status["not_landed"][:10]:
         _complain(f"Not landed: {reason}")
+    for told in status["set_aside"][:10]:
+        _complain(told)
     return 0 if status["state"] in ("done", "paused") and not status["not_landed"] else 1
 
 

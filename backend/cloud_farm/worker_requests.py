@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import Cancelled, CloudFarmError, JobBusyError, UsageError
 from .events import CancelToken, Event, counted
-from .frames import FrameRange
+from .frames import FrameRange, format_frames
 from .job_notes import read_note
 from .json_data import to_json
 from .snapshots import (
@@ -265,17 +266,34 @@ def picture(status: JobStatus) -> dict[str, Any]:
     if len(status.frame_states) > _MOST_FRAME_STATES:
         found["frame_states"] = []
     found["tasks"] = counted(len(status.tasks), "task")
+    found["set_aside"] = list(_aside(status.set_aside))
     return {**found, "strip": frame_cells(status.frame_states), "is_final": status.is_final}
 
 
+def _aside(paths: Iterable[str]) -> Iterator[str]:
+    """Yield a sentence for each folder that took files of frames; of a large job there are too many paths to send each time."""
+    for folder, number in Counter(str(Path(path).parent) for path in paths).items():
+        were, names = ("was", "its name") if number == 1 else ("were", "their names")
+        yield f"{counted(number, 'frame file')} {were} put into {folder}: something newer has {names}."
+
+
 def _frames(request: Request) -> Any:
-    """Tell the first and the last frame of each camera of a job, landing what is not on this computer."""
+    """Tell the first and the last frame of each camera of a job and where all are, landing what is not on this computer."""
     landed = request.farm().landed(request.text("job"), target=_target(request.text("job")))
-    cameras: dict[str, list[tuple[int, str]]] = {}
+    cameras: dict[str, list[tuple[int, Path]]] = {}
     for (camera, frame), path in landed.items():
-        cameras.setdefault(camera or "", []).append((frame, str(path)))
-    spans = [{"camera": name, "first": min(found), "last": max(found)} for name, found in sorted(cameras.items())]
-    return {"cameras": spans} if spans else {}
+        cameras.setdefault(camera or "", []).append((frame, path))
+    return {"cameras": [_span(name, sorted(found)) for name, found in sorted(cameras.items())]} if cameras else {}
+
+
+def _span(camera: str, found: Sequence[tuple[int, Path]]) -> dict[str, Any]:
+    """Describe a camera's frames: names can be learnt from two of them, and folders are few."""
+    folders: dict[str, list[int]] = {}
+    for frame, path in found:
+        folders.setdefault(str(path.parent), []).append(frame)
+    first, last = ((frame, str(path)) for frame, path in (found[0], found[-1]))
+    places = {folder: format_frames(frames) for folder, frames in folders.items()}
+    return {"camera": camera, "first": first, "last": last, "folders": places}
 
 
 def _preview(request: Request) -> Any:

@@ -295,6 +295,14 @@ def looked_at(session: Any) -> dict[str, Any]:
     part("image_viewer").frame_landed(JOB["id"], "Cube", Path("/nowhere/shot_0007_v2.png"), 7, None)
     found["one by one"] = draw(session)
     part("image_viewer").forget()
+    for folder in ("here", "there"):
+        part("image_viewer").frame_landed(JOB["id"], "Cube", Path(f"/nowhere/{folder}/shot_0007.png"), 7, None)
+        part("image_viewer").frame_landed(JOB["id"], "Cube", Path("/nowhere/here/shot_0008.png"), 8, None)
+        found[f"frames {folder}"] = draw(session)
+    part("image_viewer").forget()
+    aside = "1 frame file was put into /out (shot): something newer has its name."
+    session.jobs, session.pictures = [{**JOB, "message": "It is known."}], {JOB["id"]: {"set_aside": [aside]}}
+    found["aside"] = draw(session)
     session.jobs = [{**JOB, "state": "failed", "stalled": True, "page": "https://argo.example.com/workflows"}]
     failed = part("job_operators").failed_frames
     found |= {

@@ -147,7 +147,13 @@ def test_the_strip_has_a_cell_for_each_frame_or_group_that_says_what_it_is(drawn
 
 def test_frames_that_can_not_be_scrubbed_say_why(drawn: dict[str, Any]) -> None:
     assert "Blender can't scrub its frames" in texts(drawn, "one by one", JOBS)
-    assert "scrub" not in texts(drawn, "large", JOBS)
+    assert "scrub" not in texts(drawn, "large", JOBS) + texts(drawn, "frames here", JOBS)
+    assert "they don't all lie in one folder" in texts(drawn, "frames there", JOBS)
+
+
+def test_frames_that_were_put_beside_their_folder_are_told_with_all_else(drawn: dict[str, Any]) -> None:
+    said = texts(drawn, "aside", JOBS)
+    assert "1 frame file was put into /out (shot): something newer has its name." in said and "It is known." in said
 
 
 def test_a_row_of_the_list_says_whose_how_old_and_how_far(drawn: dict[str, Any]) -> None:

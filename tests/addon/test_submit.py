@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -68,6 +69,19 @@ def test_a_scene_is_sent_followed_and_its_frames_land(script: Path, scene: Path,
     result = {key: events[-1][key] for key in ("event", "state", "done", "total")}
     assert result == {"event": "result", "state": "done", "done": 2, "total": 2}
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["f_0002.png", "f_0003.png"]
+
+
+def test_frames_that_were_put_beside_something_newer_are_told(script: Path, scene: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "f_0002.png").write_bytes(b"painted over")
+    os.utime(tmp_path / "out" / "f_0002.png", (time.time() + 3600, time.time() + 3600))
+    done = blender(
+        script, scene, tmp_path / "home", "--frames", "2-3", *_SMALL, str(tmp_path / "out" / "f_####"), "--wait"
+    )
+    (aside,) = tmp_path.glob("out (*)")
+    said = f"1 frame file was put into {aside}: something newer has its name."
+    assert (done.returncode, said in done.stderr) == (0, True), done.stdout + done.stderr
+    assert (aside / "f_0002.png").is_file()
 
 
 def test_a_dry_run_sends_nothing(script: Path, scene: Path, tmp_path: Path) -> None:

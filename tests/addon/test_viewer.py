@@ -11,11 +11,13 @@ from .conftest import run_in_blender
 
 pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
 SHOT = "shot (Cloud Farm)"
+EXPECTED = ("Error: Cannot read", "Failed to open dir")
+"""What Blender prints by itself of a path that is too long for it."""
 
 
 @pytest.fixture(scope="module")
 def seen(extension: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return run_in_blender("viewer.py", extension, tmp_path_factory.mktemp("viewer"))
+    return run_in_blender("viewer.py", extension, tmp_path_factory.mktemp("viewer"), expected=EXPECTED)
 
 
 def test_frames_come_into_empty_editors_and_leave_the_artists_work_alone(seen: dict[str, Any]) -> None:
@@ -74,6 +76,43 @@ def test_frames_that_were_moved_away_are_missed_in_words(seen: dict[str, Any]) -
     found = seen["moved_away"]
     assert (found["one"], found["shown"]) == ("", True)
     assert found["all"] == "The job's frames are not in their folder any more"
+
+
+def test_an_image_never_shows_a_file_that_another_job_has_taken(seen: dict[str, Any]) -> None:
+    found = seen["two_jobs_in_a_folder"]
+    assert found["before"] == [True, ["SEQUENCE", "t/t_0001.png"]]
+    assert found["one is taken"] == [False, True, ["FILE", "t/t_0002.png"]]
+    assert found["asked"] == [False, True], "the worker knows where the other went"
+
+
+def test_frames_are_shown_where_they_are(seen: dict[str, Any]) -> None:
+    found = seen["two_jobs_in_a_folder"]
+    assert found["beside"] == {
+        "old": ["t/t_0002.png", "t (old)/t_0003.png"],
+        "new": ["t/t_0001.png", "t (new)/t_0002.png"],
+    }
+    places = ("t (new)/t_0002.png", "t/t_0002.png", "t/t_0001.png", "t (old)/t_0003.png")
+    assert found["clicked"][:4] == [["", ["FILE", where]] for where in places]
+    assert found["clicked"][4][0] == "Frame 1 is not here yet"
+
+
+def test_editors_go_over_to_the_job_that_took_all_places(seen: dict[str, Any]) -> None:
+    shown, then, *have = seen["two_jobs_in_a_folder"]["all are taken"]
+    assert (shown, then, have) == ("past (Cloud Farm)", ["present (Cloud Farm)"], [False, True])
+
+
+def test_a_frame_that_is_no_picture_is_told_and_keeps_no_other(seen: dict[str, Any]) -> None:
+    found = seen["rubbish"]
+    why_not = "/r_0003.png is no PNG file. Render Frames Again makes another."
+    assert found["told"] == [f"Frame 3 can't be shown: {why_not}"]
+    assert (found["shown"], found["others"]) == (["good (Cloud Farm)"], [[], [3]])
+    assert found["viewed"] == ["", [1]], "the one that can be read"
+    assert found["clicked"] == why_not.replace("3", "2")
+    assert found["mended"] == []
+
+
+def test_a_frame_that_blender_refuses_is_told(seen: dict[str, Any]) -> None:
+    assert seen["too_long_a_path"]["told"] == ["Frame 1 can't be shown: Err"]
 
 
 def test_the_strip_holds_a_frame_that_lacks_its_next_and_keeps_its_place(seen: dict[str, Any]) -> None:

@@ -140,8 +140,8 @@ def two_cameras(viewer: Any, folder: Path) -> dict[str, Any]:
 def earlier_job(viewer: Any, folder: Path) -> dict[str, Any]:
     """Hear of frames that landed before this Blender started: of the first and the last of a camera."""
     files = {frame: str(picture(folder / f"e_{frame:04d}.png")) for frame in (9999, 10000, 10001)}
-    spans = [{"camera": "Cam", "first": [9999, files[9999]], "last": [10001, files[10001]]}]
-    viewer.frames_known(EARLIER, spans)
+    span = {"camera": "Cam", "first": [9999, files[9999]], "last": [10001, files[10001]]}
+    viewer.frames_known(EARLIER, [{**span, "folders": {str(folder): "9999-10001"}}])
     return {"here": list(viewer.frames_here(EARLIER)), "of": [viewer.has_frames(EARLIER, name) for name in ("Cam", "")]}
 
 
@@ -190,6 +190,96 @@ def moved_away(viewer: Any, folder: Path) -> dict[str, Any]:
     bpy.data.images.remove(viewer._found("gone"))
     (folder / "g_0001.png").unlink()
     return {**found, "all": viewer.show("gone", "gone", here)}
+
+
+def two_jobs_in_a_folder(viewer: Any, folder: Path) -> dict[str, Any]:
+    """Let frames of two jobs land in one folder, some beside it, and ask for those of the first that were lost."""
+    here, spaces = SimpleNamespace(window=bpy.context.window, space_data=None), editors()
+    (folder / "t").mkdir()
+    (folder / "t (old)").mkdir()
+    (folder / "t (new)").mkdir()
+    bpy.context.window_manager.cloud_farm.follow_newest = True
+    for space in spaces:
+        space.image = None
+
+    def land(job: str, below: str, frame: int) -> None:
+        viewer.frame_landed(job, job, picture(folder / below / f"t_{frame:04d}.png"), frame, None)
+        viewer.refresh(lambda *_: False)
+
+    land("old", "t", 1)
+    land("old", "t", 2)
+    found: dict[str, Any] = {"before": [viewer.can_be_scrubbed("old"), place(viewer._found("old"))]}
+    land("new", "t", 1)
+    found["one is taken"] = [viewer.can_be_scrubbed("old"), viewer.is_scattered("old"), place(viewer._found("old"))]
+    found["asked"] = [viewer.has_frames("old", "", frame) for frame in (1, 2)]
+    land("new", "t (new)", 2)
+    land("old", "t (old)", 3)
+    found["beside"] = {job: [place_of(path) for path in viewer.frames_here(job).values()] for job in ("old", "new")}
+    found["clicked"] = [
+        [viewer.show(job, job, here, frame=frame), place(viewer._found(job))]
+        for job, frame in (("new", 2), ("old", 2), ("new", 1), ("old", 3), ("old", 1))
+    ]
+    bpy.context.window_manager.cloud_farm.follow_newest = True
+    return {**found, "all are taken": all_are_taken(viewer, land, spaces)}
+
+
+def all_are_taken(viewer: Any, land: Any, spaces: list[Any]) -> list[Any]:
+    """Render once more into the folder: the editors go over to the new job's frames, and the old ones are with the worker."""
+    for space in spaces:
+        space.image = None
+    land("past", "t", 7)
+    shown = names(spaces)[0]
+    land("present", "t", 7)
+    return [shown, sorted(set(names(spaces))), viewer.has_frames("past"), viewer.has_frames("present")]
+
+
+def place(image: Any) -> list[str]:
+    """Return how an image is read, and from which folder."""
+    return [image.source, place_of(Path(image.filepath))]
+
+
+def place_of(path: Path) -> str:
+    """Return a file with its folder."""
+    return f"{path.parent.name}/{path.name}"
+
+
+def rubbish(viewer: Any, folder: Path) -> dict[str, Any]:
+    """Let frames land that are no pictures, one of them the job's first, between those of another job."""
+    here, spaces = SimpleNamespace(window=bpy.context.window, space_data=None), editors()
+    for space in spaces:
+        space.image = None
+    for frame in (2, 1, 3):
+        path = picture(folder / f"r_{frame:04d}.png")
+        if frame != 1:
+            path.write_bytes(b"rubbish")
+        viewer.frame_landed("rubbish", "rubbish", path, frame, None)
+        viewer.frame_landed("good", "good", picture(folder / f"b_{frame:04d}.png"), frame, None)
+        viewer.refresh(lambda *_: False)
+    found: dict[str, Any] = {"shown": sorted(set(names(spaces)))}
+    found["told"] = [text.replace(str(folder), "") for text in viewer.problems_of("rubbish")]
+    found["others"] = [viewer.problems_of("good"), followed(spaces, "good")]
+    found["viewed"] = [viewer.show("rubbish", "rubbish", here), followed(spaces, "rubbish")]
+    found["clicked"] = viewer.show("rubbish", "rubbish", here, frame=2).replace(str(folder), "")
+    bpy.context.window_manager.cloud_farm.follow_newest = True
+    viewer.frame_landed("rubbish", "rubbish", picture(folder / "r_0003.png"), 3, None)
+    viewer.refresh(lambda *_: False)
+    return {**found, "mended": viewer.problems_of("rubbish")}
+
+
+def followed(spaces: list[Any], job: str) -> list[int]:
+    """Return which frames the editors of a job's image show."""
+    theirs = [space for space in spaces if space.image.get(part("image_viewer").JOB_MARK) == job]
+    return sorted({space.image_user.frame_offset + 1 for space in theirs})
+
+
+def too_long_a_path(viewer: Any, folder: Path) -> dict[str, Any]:
+    """Let a frame land where Blender itself can't read: it knows paths of 1,023 letters."""
+    deep = folder.joinpath(*["d" * 190] * 4)
+    deep.mkdir(parents=True)
+    file = picture(folder / "p_0001.png").rename(deep / f"{'p' * 240}_0001.png")
+    viewer.frame_landed("deep", "deep", file, 1, None)
+    viewer.refresh(lambda *_: False)
+    return {"told": [text[:27] for text in viewer.problems_of("deep")]}
 
 
 def noise(count: int) -> list[float]:
@@ -255,6 +345,9 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
         earlier_job,
         other_digits,
         moved_away,
+        two_jobs_in_a_folder,
+        rubbish,
+        too_long_a_path,
         strips,
         logs,
         many_frames,

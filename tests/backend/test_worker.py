@@ -18,7 +18,9 @@ from cloud_farm.platform import FileLock, user_folders
 from cloud_farm.snapshots import HOLD, SNAPSHOT
 from cloud_farm.stores.folder import FolderStore
 from cloud_farm.version import PROTOCOL, VERSION
+from cloud_farm.worker_requests import _span, picture
 
+from .fake_farm import make_status
 from .test_plan import JOB_ID
 from .volume_job import LAYOUT, submit
 
@@ -324,3 +326,23 @@ def test_a_secret_of_a_change_that_makes_no_sense_replaces_none(worker: Client) 
     )
     assert refused["error"]["kind"] == "ProfileError"
     assert kept.read_text() == "first\n"
+
+
+def test_what_was_put_beside_its_folder_is_a_sentence_for_each_folder() -> None:
+    """All the paths of a large job would be a megabyte, with each picture of it."""
+    paths = ("/out (a)/f_0001.png", "/out (a)/f_0002.png", "/out (a) 2/f_0001.png")
+    assert picture(make_status(3, done=3, set_aside=paths))["set_aside"] == [
+        "2 frame files were put into /out (a): something newer has their names.",
+        "1 frame file was put into /out (a) 2: something newer has its name.",
+    ]
+    assert picture(make_status(3, done=3))["set_aside"] == []
+
+
+def test_where_the_frames_of_an_earlier_job_are_is_told_by_folder() -> None:
+    found = [(frame, Path("/out (a)" if frame in (2, 4) else "/out") / f"f_{frame}.png") for frame in range(1, 6)]
+    assert _span("Cam", found) == {
+        "camera": "Cam",
+        "first": (1, str(Path("/out/f_1.png"))),
+        "last": (5, str(Path("/out/f_5.png"))),
+        "folders": {str(Path("/out")): "1-5:2", str(Path("/out (a)")): "2,4"},
+    }
