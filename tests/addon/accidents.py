@@ -280,6 +280,62 @@ def saved_by_a_newer_add_on(folder: Path) -> Any:
     return frames(folder, "newer")
 
 
+def scene_is_sent_again_meanwhile(folder: Path) -> Any:
+    """Send a scene again, with wider pictures, while it renders: both jobs land in one folder."""
+    scene = make_scene(folder, "tweaked", seconds=3)
+    scene.frame_end = 5  # the second is on its way before all of them are done
+    jobs = {"first": send()}
+    wait_for(lambda: frames(folder, "tweaked"), "a frame is here")
+    scene.render.resolution_x, scene.cycles.samples = 64, 1
+    jobs["second"] = send()
+    overlaps = state_of(jobs["first"]) != "done"
+    wait_for(lambda: {state_of(job) for job in jobs.values()} == {"done"}, "both are rendered")
+    wait_for(lambda: not part("session").SESSION.following.jobs, "all frames are here")
+    said = {name: said_of(job) for name, job in jobs.items()}
+    bpy.context.window.screen.areas[0].ui_type = "IMAGE_EDITOR"
+    widths = {name: [width_of(job, frame) for frame in range(1, 6)] for name, job in jobs.items()}
+    return {"overlaps": overlaps, "said": said, "widths": widths, "problem": part("session").SESSION.problem}
+
+
+def width_of(job: str, frame: int) -> int:
+    """Click on a frame of a job; returns how wide the picture is that its image shows then."""
+    bpy.ops.cloud_farm.show_frame(job=job, frame=frame)
+    wait_for(lambda: not part("session").SESSION.client.busy, "it is shown")
+    return int(part("image_viewer")._found(job).size[0])
+
+
+def said_of(job: str) -> list[str]:
+    """Return what the panel says of a job."""
+    session = part("session").SESSION
+    told = part("jobs_panel").messages_of(session.job(job), session.pictures.get(job, {}))
+    return [*told, *part("image_viewer").problems_of(job)]
+
+
+def frames_are_rubbish(folder: Path) -> Any:
+    """Have frames spoilt before the add-on had a turn, and go on with another job."""
+    make_scene(folder, "spoilt", seconds=1)
+    spoilt = send()
+    deadline = time.monotonic() + desk.PATIENCE_SECONDS
+    while len(frames(folder, "spoilt")) < 3:  # the worker lands them, whether the add-on listens or not
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for path in (folder / "spoilt").iterdir():
+        path.write_bytes(b"rubbish")
+    wait_for(lambda: state_of(spoilt) == "done", "it is known")
+    make_scene(folder, "sound")
+    sound = send()
+    wait_for(lambda: state_of(sound) == "done", "the other one is rendered")
+    wait_for(lambda: not part("session").SESSION.following.jobs, "its frames are here")
+    shown = [image.name for image in bpy.data.images if image.get(part("image_viewer").JOB_MARK)]
+    said = [text.replace(str(folder), "") for text in said_of(spoilt)]
+    return {"said": said, "sound": said_of(sound), "shown": shown, "listed": states_in_list([spoilt, sound])}
+
+
+def states_in_list(jobs: list[str]) -> list[str]:
+    """Return the states of jobs as Blender's own list has them."""
+    return [bpy.context.window_manager.cloud_farm.jobs[job].state for job in jobs]
+
+
 def output_path_is_invalid(folder: Path) -> Any:
     """Have frames land where no folder can be."""
     scene = make_scene(folder, "invalid")
@@ -309,6 +365,7 @@ def farm_asks_for_online_access(_folder: Path) -> Any:
 ACCIDENTS = (
     blender_renders_in_background, worker_is_killed, worker_is_killed_while_it_sends, worker_is_killed_each_time, check_is_stopped, another_file_is_opened, scene_is_deleted, file_is_moved, add_on_is_disabled,
     saved_by_a_newer_add_on, output_path_is_invalid, farm_asks_for_online_access, scene_is_linked, scene_has_a_namesake, edit_is_undone, frame_is_rendered_here, factory_settings_are_read, add_on_is_updated, job_ends_while_nobody_looks, another_computer_sends,
+    scene_is_sent_again_meanwhile, frames_are_rubbish,
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ ACCIDENTS = (
     "scene_is_deleted", "file_is_moved", "add_on_is_disabled", "saved_by_a_newer_add_on",
     "output_path_is_invalid", "farm_asks_for_online_access", "scene_is_linked", "scene_has_a_namesake",
     "edit_is_undone", "frame_is_rendered_here", "factory_settings_are_read", "add_on_is_updated",
+    "scene_is_sent_again_meanwhile", "frames_are_rubbish",
 )  # fmt: skip
 """Those of `accidents.py` in which Blender itself has a part."""
 FRAMES = ["f_0001.png", "f_0002.png", "f_0003.png"]
@@ -62,6 +64,24 @@ def test_a_folder_that_can_not_be_is_told_before_anything_is_sent(seen: dict[str
 
 def test_a_farm_over_the_network_says_how_to_allow_it(seen: dict[str, Any]) -> None:
     assert "Allow Online Access in Preferences, System, Network" in seen["farm_asks_for_online_access"]
+
+
+def test_two_jobs_in_one_folder_show_each_its_own_frames(seen: dict[str, Any]) -> None:
+    found = seen["scene_is_sent_again_meanwhile"]
+    assert found["overlaps"], "the first is still rendered"
+    assert (found["widths"], found["problem"]) == ({"first": [32] * 5, "second": [64] * 5}, "")
+    aside = re.compile(
+        r"(\d frame files were|1 frame file was) put into .*/tweaked \(tweaked-.*\): something newer has .*"
+    )
+    assert any(aside.fullmatch(text) for texts in found["said"].values() for text in texts), found["said"]
+
+
+def test_frames_that_are_no_pictures_are_told_and_keep_nobody(seen: dict[str, Any]) -> None:
+    found = seen["frames_are_rubbish"]
+    (said,) = found["said"]
+    assert re.fullmatch(r"Frame \d can't be shown: /spoilt/f_000\d.png is no PNG file\. .*", said)
+    assert (found["sound"], found["listed"]) == ([], ["done", "done"])
+    assert found["shown"] == ["sound (Cloud Farm)"]
 
 
 def test_an_update_finds_the_jobs_of_the_old_version(seen: dict[str, Any]) -> None:
