@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +27,7 @@ class Line:
     """Plays the cluster's end of the line: tells what the test says, and remembers from where it was asked to go on."""
 
     def __init__(self) -> None:
-        self.says: queue.Queue[WorkflowEvent | EngineError | str] = queue.Queue()
+        self.says: queue.Queue[WorkflowEvent | Exception | str] = queue.Queue()
         self.asked: list[str] = []
         self.pauses: list[float] = []
         self.time = 0.0
@@ -34,12 +35,12 @@ class Line:
     def __call__(self, version: str) -> Iterator[WorkflowEvent]:
         self.asked.append(version)
         while (said := self.says.get()) != END:
-            if isinstance(said, EngineError):
+            if isinstance(said, Exception):
                 raise said
             assert isinstance(said, WorkflowEvent)
             yield said
 
-    def say(self, *words: WorkflowEvent | EngineError | str) -> None:
+    def say(self, *words: WorkflowEvent | Exception | str) -> None:
         for word in words:
             self.says.put(word)
 
@@ -61,7 +62,7 @@ def heard(watch: WorkflowWatch) -> News:
 
     def is_something() -> bool:
         news.append(watch.news())
-        return news[-1] is not None and (news[-1].relist or bool(news[-1].versions))
+        return news[-1] is not None and (news[-1].relist or news[-1].missed or bool(news[-1].versions))
 
     wait_for(is_something, 10)
     assert news[-1] is not None
@@ -72,8 +73,8 @@ def test_before_anything_is_heard_nothing_is_known(line: Line) -> None:
     watch = line.watch()
     assert watch.news() is None
     line.say(ADDED)
-    assert heard(watch).relist, "what came before the line was up may have been missed"
-    assert watch.news() == News(False, {})
+    assert heard(watch) == News(False, True, {})
+    assert watch.news() == News(False, False, {})
 
 
 def test_a_change_within_a_phase_tells_the_version_and_another_phase_asks_for_the_list(line: Line) -> None:
@@ -81,7 +82,7 @@ def test_a_change_within_a_phase_tells_the_version_and_another_phase_asks_for_th
     line.say(ADDED)
     heard(watch)
     line.say(WorkflowEvent("MODIFIED", "w1", "Running", "7"))
-    assert heard(watch) == News(False, {"w1": "7"})
+    assert heard(watch) == News(False, False, {"w1": "7"})
     line.say(WorkflowEvent("BOOKMARK", version="9"), WorkflowEvent("MODIFIED", "w1", "Succeeded", "10"))
     assert heard(watch).relist
     line.say(WorkflowEvent("DELETED", "w1", "Succeeded", "11"))
@@ -93,7 +94,7 @@ def test_it_goes_on_where_the_cluster_ended_it(line: Line) -> None:
     line.say(ADDED)
     heard(watch)
     line.say(WorkflowEvent("BOOKMARK", version="8"), END, WorkflowEvent("MODIFIED", "w1", "Running", "9"))
-    assert heard(watch) == News(False, {"w1": "9"})
+    assert heard(watch) == News(False, False, {"w1": "9"})
     assert (line.asked, line.pauses) == (["", "8"], [])
 
 
@@ -105,7 +106,7 @@ def test_what_the_cluster_forgot_is_listed_again(line: Line) -> None:
     wait_for(lambda: line.asked == ["", ""])
     assert watch.news() is None
     line.say(ADDED._replace(version="900"))
-    assert heard(watch).relist
+    assert heard(watch).missed
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,7 @@ def test_what_the_cluster_forgot_is_listed_again(line: Line) -> None:
         (EngineUnreachableError("reset"), [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]),
         (EngineForbiddenError("no watch"), [30.0] * 6),
         (WorkflowEvent("ERROR", code=500), [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]),
+        (RuntimeError("a fault of ours"), [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]),
         (END, [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]),
     ],
 )
@@ -123,10 +125,22 @@ def test_a_line_that_is_cut_again_and_again_is_tried_less_often(line: Line, faul
     wait_for(lambda: len(line.pauses) == 6)
     assert line.pauses == pauses
     assert watch.news() is None
-    line.say(ADDED, END, fault)
-    wait_for(lambda: len(line.pauses) == 7)
-    assert line.pauses[-1] == (30.0 if isinstance(fault, EngineForbiddenError) else 1.0)
-    assert line.asked[-1] == "5"
+    line.say(ADDED, END, fault, fault)
+    wait_for(lambda: len(line.asked) == 10)
+    assert line.pauses[6] == (30.0 if isinstance(fault, EngineForbiddenError) else 1.0)
+    assert line.asked[6:] == ["", "5", "5", ""], "it goes on from there once, and then begins anew"
+
+
+def test_what_the_line_says_late_was_kept_back_by_a_proxy(line: Line) -> None:
+    watch = line.watch()
+    wait_for(lambda: line.asked == [""])
+    line.time = 11.0
+    assert watch.news() is None
+    line.say(ADDED)
+    wait_for(lambda: line.pauses == [30.0])
+    assert watch.news() is None
+    line.say(ADDED)
+    assert heard(watch).missed
 
 
 def test_nobody_who_asks_nobody_who_listens(line: Line) -> None:
@@ -147,7 +161,7 @@ class Listed:
 
     def __init__(self, size: int, *heads: WorkflowHead) -> None:
         self.size, self.heads, self.time = size, heads, 0.0
-        self.reads = self.watches = 0
+        self.reads = self.watches = self.asked = 0
         self.news_: News | None = None
         self.ended = False
         self.fault: EngineError | None = None
@@ -164,76 +178,104 @@ class Listed:
         return self  # type: ignore[return-value]
 
     def news(self) -> News | None:
+        self.asked += 1
         return self.news_
 
-    def reads_at(self, seconds: float) -> int:
-        self.time = seconds
-        self.reader.recent("job")
-        return self.reads
+    def looks(self, *moments: float) -> list[int]:
+        """Look at these seconds; returns how often it was listed by then."""
+        counts = []
+        for self.time in moments:
+            self.reader.recent("job")
+            counts.append(self.reads)
+        return counts
 
 
 def test_a_long_list_is_read_less_often_but_not_after_a_change_of_ours() -> None:
     api = Listed(40_000, HEAD)  # two seconds' worth
-    assert [api.reads_at(seconds) for seconds in (0.0, 1.9, 2.1)] == [1, 1, 2]
+    assert api.looks(0.0, 1.9, 2.1) == [1, 1, 2]
     api.reader.forget()
-    assert api.reads_at(2.2) == 3
+    assert api.looks(2.2) == [3]
     api.reader.read("job")
     assert api.reads == 4
-    assert api.reads_at(2.3) == 4
+    assert api.looks(2.3) == [4]
     api.size = 40_000_000
     api.reader.read("job")
-    assert [api.reads_at(seconds) for seconds in (31.9, 32.4)] == [5, 6], "it waits half a minute at most"
+    assert api.looks(31.9, 32.4) == [5, 6], "it waits half a minute at most"
 
 
 def test_with_a_watch_it_is_read_when_that_says_so_and_twice_a_minute_in_any_case() -> None:
     api = Listed(0, HEAD)
-    api.news_ = News(False, {})
-    assert [api.reads_at(seconds) for seconds in (0.0, 1.0, 29.0)] == [1, 1, 1]
-    api.news_ = News(True, {})
-    assert api.reads_at(29.5) == 2
-    api.news_ = News(False, {})
-    assert [api.reads_at(seconds) for seconds in (59.0, 59.6)] == [2, 3]
+    assert api.looks(0.0, 1.0) == [1, 2]
+    api.news_ = News(False, False, {})
+    assert api.looks(2.0, 10.0, 30.0) == [2, 2, 2]
+    api.news_ = News(True, False, {})
+    assert api.looks(30.5) == [3]
+    api.news_ = News(False, False, {})
+    assert api.looks(60.0, 60.6) == [3, 4]
     assert api.watches == 1
 
 
+def test_what_may_have_been_missed_is_read_when_the_list_is_due() -> None:
+    api = Listed(40_000, HEAD)  # two seconds' worth
+    api.looks(0.0, 1.0)
+    api.news_ = News(False, True, {})
+    assert api.looks(1.5) == [1]
+    api.news_ = News(False, False, {})
+    assert api.looks(1.9, 2.1, 4.2, 9.0) == [1, 2, 2, 2]
+
+
 def test_a_version_that_was_heard_is_the_heads_until_the_list_says_otherwise() -> None:
-    api = Listed(0, HEAD)
-    api.news_ = News(False, {"w1": "9", "another": "3"})
-    api.reader.read("job")
+    api = Listed(40_000, HEAD)
+    api.looks(0.0, 0.1)
+    api.news_ = News(False, False, {"w1": "9", "another": "3"})
     assert api.reader.recent("job") == (replace(HEAD, version="9"),)
-    api.news_ = News(False, {})
+    api.news_ = News(False, False, {})
     assert api.reader.recent("job") == (replace(HEAD, version="9"),)
     assert api.reads == 1
 
 
 def test_news_are_not_lost_with_a_list_that_fails() -> None:
     api = Listed(40_000, HEAD)
-    api.reader.read("job")
-    api.news_, api.fault = News(True, {}), EngineUnreachableError("503")
+    api.looks(0.0, 0.1)
+    api.news_, api.fault = News(True, False, {}), EngineUnreachableError("503")
     with pytest.raises(EngineUnreachableError):
         api.reader.recent("job")
-    api.news_, api.fault = News(False, {}), None
-    assert api.reads_at(0.1) == 2
+    api.news_, api.fault = News(False, False, {}), None
+    assert api.looks(0.2) == [2]
 
 
 @pytest.mark.parametrize("heads", [(), (replace(HEAD, completed=True),)])
 def test_nothing_is_watched_where_nothing_runs(heads: tuple[WorkflowHead, ...]) -> None:
     api = Listed(0, *heads)
-    assert [api.reads_at(seconds) for seconds in (0.0, 1.0, 2.0)] == [1, 2, 3]
+    assert api.looks(0.0, 1.0, 2.0) == [1, 2, 3]
     assert api.watches == 0
 
 
-def test_one_that_gave_up_is_begun_anew_and_there_are_not_too_many() -> None:
+def test_a_job_that_is_over_is_watched_no_more() -> None:
     api = Listed(0, HEAD)
-    api.reads_at(0.0)
-    api.reads_at(1.0)
+    api.looks(0.0, 1.0)
+    api.heads, api.news_ = (replace(HEAD, completed=True),), News(True, False, {})
+    api.looks(2.0, 3.0)
+    asked = api.asked
+    api.looks(4.0, 5.0)
+    assert (api.watches, api.asked) == (1, asked), "it hears of nobody who asks, and ends"
+
+
+def test_a_list_of_all_jobs_now_and_then_is_worth_no_watch() -> None:
+    api = Listed(0, HEAD)
+    assert api.looks(0.0, 11.0, 22.0, 33.0) == [1, 2, 3, 4]
+    assert api.watches == 0
+
+
+def test_one_that_gave_up_is_begun_anew_and_there_are_not_too_many_however_many_look() -> None:
+    api = Listed(0, HEAD)
+    api.looks(0.0, 1.0)
     api.ended = True
-    api.reads_at(2.0)
+    api.looks(2.0)
     assert api.watches == 2
     api.ended = False
-    for number in range(20):
-        for _ in range(2):
-            api.reader.recent(f"job-{number}")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: api.reader.recent(f"job-{number % 20}"), range(400)))
     assert api.watches == 9
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from cloud_farm.engines.argo_objects import WorkflowEvent
 from ..contracts.contract_job import ContractJob, wait_for
 from ..rigs.fault_proxy import ALWAYS, FaultProxy
 from .api_line import forget_the_past, over
+from .farm import Cluster
 from .farmer import Farmer, ended
 
 LONG: dict[str, Any] = {"chunk_size": 8, "seconds": 4.0}  # half a minute in one pod
@@ -74,29 +78,46 @@ def test_after_a_gap_that_the_cluster_forgot_it_is_listed_anew(
     wait_for(lambda: hears(job), 30)
     line.refuse = True
     line.reset_connections()
-    forget_the_past(farmer.cluster, secrets.token_hex(3))
+    app = secrets.token_hex(3)
+    forget_the_past(farmer.cluster, app)
     line.refuse = False
     wait_for(lambda: hears(job) and any(event.code == 410 for event in events), 90)
     wait_for(lambda: hears(job), 90)
     assert events[-1].kind != "ERROR"
     ended(job, 8)
+    farmer.cluster.api.delete_all("Workflow", labels=f"app={app}")
+
+
+@contextmanager
+def without_the_right(cluster: Cluster) -> Iterator[None]:
+    """The artists' Role without the right to watch Workflows."""
+    rules = cluster.api.get("Role", "artist")["rules"]
+    fewer = [{**rule, "verbs": [verb for verb in rule["verbs"] if verb != "watch"]} for rule in rules]
+    cluster.api.patch("Role", "artist", {"rules": fewer})
+    try:
+        yield
+    finally:
+        cluster.api.patch("Role", "artist", {"rules": rules})
 
 
 @pytest.mark.parametrize("how", ["cut", "forbidden"])
 def test_where_no_watch_gets_through_the_job_is_asked_for_again_and_again(
     line: FaultProxy, farmer: Farmer, tmp_path: Path, how: str
 ) -> None:
-    if how == "cut":
-        line.drop_matching, line.drop_responses = "watch=1", ALWAYS
-    else:
-        line.answer_once(403, matching="watch=1")  # the next one is half a minute later
-    job = farmer.job("1-8", **LONG, profile=over(line, tmp_path)).submit()
-    job.wait_for_frames(1)
-    before = lists(line)
-    for _ in range(5):
-        time.sleep(0.5)  # more than a short list is worth
+    job = farmer.job("1-8", **LONG, profile=over(line, tmp_path))
+    may = partial(job.engine.cluster.may, "watch", "workflows", group="argoproj.io")  # type: ignore[attr-defined]
+    with without_the_right(farmer.cluster) if how == "forbidden" else nullcontext():
+        if how == "cut":
+            line.drop_matching, line.drop_responses = "watch=1", ALWAYS
+        wait_for(lambda: may() == (how == "cut"), 30, what="the Role is in force")
+        job.submit()
+        job.wait_for_frames(1)
         assert not hears(job)
-    assert lists(line) - before == 5
-    delete_by_hand(job, farmer)
-    assert seconds_until_gone(job) < 10
+        before = lists(line)
+        for _ in range(5):
+            time.sleep(0.5)  # more than a short list is worth
+            assert not hears(job)
+        assert lists(line) - before == 5
+        delete_by_hand(job, farmer)
+        assert seconds_until_gone(job) < 10
     assert any("watch=1" in asked for asked in line.requests)

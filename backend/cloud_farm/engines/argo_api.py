@@ -11,9 +11,10 @@ from typing import Any
 
 import urllib3
 from kubernetes.client import ApiException
+from kubernetes.config import ConfigException
 from kubernetes.watch.watch import iter_resp_lines
 
-from ..errors import EngineUnreachableError
+from ..errors import EngineLoginError, EngineUnreachableError
 from .argo_access import ClusterAccess
 from .argo_login import connect
 from .argo_nodes import seconds
@@ -58,7 +59,6 @@ class Cluster:
         self.namespace = namespace or own_namespace or "default"
         self.server = str(self._client.configuration.host)
         self._clock_offset = 0.0
-        self._received = 0
 
     def now(self) -> float:
         """Seconds since 1970 by the cluster's clock, as its last answer told it."""
@@ -79,8 +79,8 @@ class Cluster:
 
     def workflow(self, name: str) -> StoredWorkflow | None:
         """Read a Workflow whole; None if there is none of that name."""
-        content: dict[str, Any] | None = self._call("GET", f"{self._workflows()}/{name}", without=(404,))
-        return None if content is None else StoredWorkflow(content, self._received)
+        content, size = self._read("GET", f"{self._workflows()}/{name}", without=(404,))
+        return None if content is None else StoredWorkflow(content, size)
 
     def heads(self, selector: str) -> HeadList:
         """List Workflows by label, without their contents.
@@ -93,8 +93,6 @@ class Cluster:
 
     def watch(self, selector: str, version: str = "") -> Iterator[WorkflowEvent]:
         """Tell what changes among Workflows by label, until the cluster ends its answer after a minute.
-
-        Other than the calls it may run beside them, in a thread.
 
         Args:
             version: What came after it is told; without, first all that is there.
@@ -244,10 +242,10 @@ class Cluster:
         items: list[dict[str, Any]] = []
         token, size, lists = "", 0, 1
         while lists <= _MOST_LISTS:
-            page = self._call(
+            page, received = self._read(
                 "GET", path, query=[*query, ("continue", token)], accept=accept, without=(410,) if token else ()
             )
-            size += self._received
+            size += received
             if page is None:  # the cluster forgot the state that the first pages showed: once more from the start
                 items, token, lists = [], "", lists + 1
                 continue
@@ -263,11 +261,17 @@ class Cluster:
         accept: str = "application/json", without: Sequence[int] = (),
     ) -> Any:  # fmt: skip
         """Call the API and read its JSON; None for a status of `without`."""
+        return self._read(method, path, query=query, body=body, accept=accept, without=without)[0]
+
+    def _read(
+        self, method: str, path: str, *, query: Sequence[tuple[str, str]] = (), body: Any = None,
+        accept: str = "application/json", without: Sequence[int] = (),
+    ) -> tuple[Any, int]:  # fmt: skip
+        """The same, with the bytes that came."""
         headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
         sent = [(key, value) for key, value in query if value]
-        self._received = 0
         try:
             try:
                 answer = self._send(method, path, sent, headers, body)
@@ -277,11 +281,10 @@ class Cluster:
                 self._client, _ = connect(self._access())
                 answer = self._send(method, path, sent, headers, body)
             self._note_time(answer.headers.get("Date", ""))
-            self._received = len(answer.data)
-            return json.loads(answer.data)
+            return json.loads(answer.data), len(answer.data)
         except ApiException as error:
             if error.status in without:
-                return None
+                return None, 0
             raise explain(self.server, self.namespace, method, path, error) from error
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise unreachable(self.server, error) from error
@@ -290,11 +293,14 @@ class Cluster:
         self, method: str, path: str, query: Sequence[tuple[str, str]], headers: Mapping[str, str], body: Any,
         read_seconds: float = _READ_SECONDS,
     ) -> urllib3.BaseHTTPResponse:  # fmt: skip
-        answer: urllib3.BaseHTTPResponse = self._client.call_api(
-            path, method, query_params=list(query), header_params=dict(headers), body=body,
-            auth_settings=["BearerToken"], _preload_content=False, _return_http_data_only=True,
-            _request_timeout=(_CONNECT_SECONDS, read_seconds),
-        )  # fmt: skip
+        try:
+            answer: urllib3.BaseHTTPResponse = self._client.call_api(
+                path, method, query_params=list(query), header_params=dict(headers), body=body,
+                auth_settings=["BearerToken"], _preload_content=False, _return_http_data_only=True,
+                _request_timeout=(_CONNECT_SECONDS, read_seconds),
+            )  # fmt: skip
+        except ConfigException as error:  # a pod's own token is read again now and then
+            raise EngineLoginError(f"Our login to {self.server} can't be read: {error}.") from error
         return answer
 
     def _note_time(self, date: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ _BYTES_PER_SECOND = 20_000
 don't wait for it: they are found on the volume."""
 _OLDEST_SECONDS = 30.0
 """How long nobody else's new Workflow may go unnoticed, should a watch not tell."""
+_FOLLOWED_SECONDS = 10.0
+"""A job that is looked at this often is followed; a list of all jobs, twice a minute, is worth no watch."""
 _MOST_WATCHES = 8
 """Connections to the cluster at once; jobs beyond them are listed again and again."""
 
@@ -76,26 +79,33 @@ class HeadReader:
         self._fetch = fetch
         self._watch = watch
         self._clock = clock
+        self._lock = threading.Lock()
         self._seen: dict[str, tuple[float, HeadList]] = {}
+        self._looked: dict[str, float] = {}
+        self._unsure: set[str] = set()
         self._watches: dict[str, WorkflowWatch] = {}
 
     def read(self, job_id: str) -> tuple[WorkflowHead, ...]:
         """List them as they are now."""
+        self._unsure.discard(job_id)
         found = self._fetch(job_id)
         self._seen[job_id] = self._clock(), found
         return found.heads
 
     def recent(self, job_id: str) -> tuple[WorkflowHead, ...]:
         """List them as they were a moment ago: with a watch as it told, without one the longer ago, the longer the list."""
-        if job_id not in self._seen:
+        at, found = self._seen.get(job_id, (0.0, None))
+        news = self._news(job_id, found)
+        if found is None:
             return self.read(job_id)
-        at, found = self._seen[job_id]
-        age, news = self._clock() - at, self._news(job_id, found)
-        patience = _OLDEST_SECONDS if news else min(found.size / _BYTES_PER_SECOND, _OLDEST_SECONDS)
-        if age >= patience or (news and news.relist):
-            del self._seen[job_id]  # should the list fail, the next one is no older
+        if news is not None and news.missed:
+            self._unsure.add(job_id)
+        is_sure = news is not None and job_id not in self._unsure
+        patience = _OLDEST_SECONDS if is_sure else min(found.size / _BYTES_PER_SECOND, _OLDEST_SECONDS)
+        if self._clock() - at >= patience or (news is not None and news.relist):
+            self._seen.pop(job_id, None)  # should the list fail, the next one is no older
             return self.read(job_id)
-        if news and news.versions:
+        if news is not None and news.versions:
             heads = (replace(head, version=news.versions.get(head.name, head.version)) for head in found.heads)
             found = HeadList(tuple(heads), found.size)
             self._seen[job_id] = at, found
@@ -105,13 +115,19 @@ class HeadReader:
         """Take nothing for known any more: we changed a Workflow ourselves."""
         self._seen.clear()
 
-    def _news(self, job_id: str, found: HeadList) -> News | None:
-        """Return what was heard of a job, and listen to one that was looked at twice while it runs."""
-        self._watches = {job: watch for job, watch in self._watches.items() if not watch.ended}
-        watch = self._watches.get(job_id)
-        if watch is None and len(self._watches) < _MOST_WATCHES and not all(head.completed for head in found.heads):
-            self._watches[job_id] = watch = self._watch(job_id)
-        return watch.news() if watch else None
+    def _news(self, job_id: str, found: HeadList | None) -> News | None:
+        """Return what was heard of a job; one that runs and is looked at again and again is listened to."""
+        with self._lock:  # jobs are looked at side by side
+            before, self._looked[job_id] = self._looked.get(job_id), self._clock()
+            self._watches = {job: watch for job, watch in self._watches.items() if not watch.ended}
+            if found is None or all(head.completed for head in found.heads):
+                self._watches.pop(job_id, None)  # nobody asks it any more, so it ends
+                return None
+            is_followed = before is not None and self._looked[job_id] - before < _FOLLOWED_SECONDS
+            if job_id not in self._watches and is_followed and len(self._watches) < _MOST_WATCHES:
+                self._watches[job_id] = self._watch(job_id)
+            watch = self._watches.get(job_id)
+        return watch.news() if watch is not None else None
 
 
 class StateReader:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import EngineError, EngineForbiddenError, EngineUnreachableError
+from ..errors import EngineForbiddenError, EngineUnreachableError
 
 if TYPE_CHECKING:
     from .argo_objects import WorkflowEvent
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _IDLE_SECONDS = 60.0
 """A line is given up when nobody has asked for so long."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_PROMPT_SECONDS = 10.0
+"""What is there is told as soon as the line is open; where that takes longer, a proxy keeps answers back until they are whole."""
 _GONE = 410
 
 
@@ -26,11 +28,13 @@ class News(NamedTuple):
     """What was heard since the last time.
 
     Attributes:
-        relist: Workflows came, went, or entered another phase; or something may have been missed.
+        relist: Workflows came, went, or entered another phase.
+        missed: So they may have, while the line was not up.
         versions: Of those that changed otherwise, by name.
     """
 
     relist: bool
+    missed: bool
     versions: dict[str, str]
 
 
@@ -54,8 +58,7 @@ class WorkflowWatch:
         self._clock = clock
         self._pause = pause
         self._lock = threading.Lock()
-        self._up = False
-        self._relist = False
+        self._up = self._relist = self._missed = False
         self._versions: dict[str, str] = {}
         self._phases: dict[str, str] = {}
         self._asked = clock()
@@ -73,31 +76,36 @@ class WorkflowWatch:
             self._asked = self._clock()
             if not self._up:
                 return None
-            news = News(self._relist, self._versions)
-            self._relist, self._versions = False, {}
+            news = News(self._relist, self._missed, self._versions)
+            self._relist, self._missed, self._versions = False, False, {}
             return news
 
     def _run(self) -> None:
-        version, wait = "", _FIRST_PAUSE
+        version, wait, failures = "", _FIRST_PAUSE, 0
         while not self._is_idle():
-            heard = False
+            heard, opened = False, self._clock()
             try:
                 for event in self._listen(version):
+                    if not version and not heard and self._clock() - opened > _PROMPT_SECONDS:
+                        raise _HeldBack
                     version, heard = self._take(event), True
                     if self._is_idle():
                         break
             except _Missed:
                 version, heard = "", False
-            except EngineError as error:
+            except (EngineForbiddenError, _HeldBack):
+                heard, wait = False, _LONGEST_PAUSE
+            except Exception:  # noqa: BLE001 - whatever it was: who reads asks the cluster itself meanwhile, and hears of it
                 heard = False
-                if isinstance(error, EngineForbiddenError):
-                    wait = _LONGEST_PAUSE
             if heard:
-                wait = _FIRST_PAUSE  # it was ended in good order, and goes on from there
-            else:
-                self._set_down()
-                self._pause(wait)
-                wait = min(2 * wait, _LONGEST_PAUSE)
+                wait, failures = _FIRST_PAUSE, 0  # it was ended in good order, and goes on from there
+                continue
+            self._set_down()
+            failures += 1
+            if failures > 1:
+                version = ""  # it may be the version itself that the cluster does not take
+            self._pause(wait)
+            wait = min(2 * wait, _LONGEST_PAUSE)
         self._set_down()
 
     def _take(self, event: WorkflowEvent) -> str:
@@ -107,12 +115,13 @@ class WorkflowWatch:
                 raise _Missed
             raise EngineUnreachableError(f"The cluster ended its answer ({event.code}).")
         with self._lock:
+            is_known = self._phases.get(event.name) == event.phase
             if not self._up:
-                self._up = self._relist = True  # what changed before is not among the news
-            if event.kind == "MODIFIED" and event.phase == self._phases.get(event.name):
-                self._versions[event.name] = event.version
-            elif event.kind != "BOOKMARK":
+                self._up = self._missed = True
+            elif event.kind in ("ADDED", "DELETED") or (event.kind == "MODIFIED" and not is_known):
                 self._relist = True
+            if event.kind == "MODIFIED" and is_known:
+                self._versions[event.name] = event.version
             if event.kind == "DELETED":
                 self._phases.pop(event.name, None)
             elif event.name:
@@ -130,3 +139,7 @@ class WorkflowWatch:
 
 class _Missed(Exception):
     """What happened in between can't be told any more."""
+
+
+class _HeldBack(Exception):
+    """Something on the way keeps the cluster's answers back."""
