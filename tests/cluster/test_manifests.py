@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cloud_farm.engines import argo_shards
 from cloud_farm.engines.argo_labels import job_selector, lost_fields
 from cloud_farm.engines.argo_manifest import workflow_template, workflows
@@ -25,6 +26,7 @@ from cloud_farm.submission import Prepared, prepared
 
 from ..backend.argo_farm import Manifest, chunks, farm, planned
 from ..backend.test_argo_manifest import BIG, EVERYTHING
+from ..golden.manifests import NAMES, path_of
 from .api import KubeApi, wait_until
 from .argo import FLAVOURS, ArgoFlavour
 from .farm import Cluster
@@ -75,6 +77,11 @@ def test_every_argo_takes_every_manifest_and_keeps_all_of_it(
             if number == 0 and "workflowTemplateRef" not in body["spec"]:
                 lint(flavour, body, tmp_path)
     cluster.api.delete("WorkflowTemplate", "cloud-farm-4-5")
+    for name in NAMES:
+        for body in yaml.safe_load_all(path_of(name).read_text(encoding="utf-8")):
+            body["metadata"]["namespace"] = cluster.namespace
+            api = cluster.api_as("artist") if body["kind"] == "Workflow" else cluster.api
+            assert lost_fields(body, api.create(body, fieldValidation="Strict", dryRun="All")) == (), name
 
 
 def lint(flavour: ArgoFlavour, body: Manifest, tmp_path: Path) -> None:
