@@ -64,7 +64,7 @@ def test_after_a_gap_that_the_cluster_forgot_it_is_listed_anew(
     line: FaultProxy, farmer: Farmer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """410: what came after the version that we know can't be told any more."""
-    job = farmer.job("1-8", **LONG, profile=over(line, tmp_path))
+    job = farmer.job("1-20", chunk_size=20, seconds=4.0, profile=over(line, tmp_path))
     events: list[WorkflowEvent] = []
     watch = job.engine.cluster.watch  # type: ignore[attr-defined]
 
@@ -84,7 +84,7 @@ def test_after_a_gap_that_the_cluster_forgot_it_is_listed_anew(
     wait_for(lambda: hears(job) and any(event.code == 410 for event in events), 90)
     wait_for(lambda: hears(job), 90)
     assert events[-1].kind != "ERROR"
-    ended(job, 8)
+    ended(job, 20)
     farmer.cluster.api.delete_all("Workflow", labels=f"app={app}")
 
 

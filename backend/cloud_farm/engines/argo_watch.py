@@ -81,7 +81,7 @@ class WorkflowWatch:
             return news
 
     def _run(self) -> None:
-        version, wait, failures = "", _FIRST_PAUSE, 0
+        version, wait = "", _FIRST_PAUSE
         while not self._is_idle():
             heard, opened = False, self._clock()
             try:
@@ -95,15 +95,14 @@ class WorkflowWatch:
                 version, heard = "", False
             except (EngineForbiddenError, _HeldBack):
                 heard, wait = False, _LONGEST_PAUSE
-            except Exception:  # noqa: BLE001 - whatever it was: who reads asks the cluster itself meanwhile, and hears of it
+            except Exception as error:  # noqa: BLE001 - who reads asks the cluster itself meanwhile, and hears of it
                 heard = False
+                if not isinstance(error, EngineUnreachableError) or error.busy:
+                    version = ""  # it may be the version itself that the cluster does not take
             if heard:
-                wait, failures = _FIRST_PAUSE, 0  # it was ended in good order, and goes on from there
+                wait = _FIRST_PAUSE  # it was ended in good order, and goes on from there
                 continue
             self._set_down()
-            failures += 1
-            if failures > 1:
-                version = ""  # it may be the version itself that the cluster does not take
             self._pause(wait)
             wait = min(2 * wait, _LONGEST_PAUSE)
         self._set_down()
@@ -113,7 +112,7 @@ class WorkflowWatch:
         if event.kind == "ERROR":
             if event.code == _GONE:  # the cluster does not remember what came after our version
                 raise _Missed
-            raise EngineUnreachableError(f"The cluster ended its answer ({event.code}).")
+            raise EngineUnreachableError(f"The cluster ended its answer ({event.code}).", busy=True)
         with self._lock:
             is_known = self._phases.get(event.name) == event.phase
             if not self._up:
