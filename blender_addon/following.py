@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _AGAIN_SECONDS = 15.0
 _MAY_PASS = ("LandingError", "StoreUnreachableError", "EngineUnreachableError")
 """Errors after which a job is followed again by itself: a disk that is full, a farm that is away."""
+_AWAY = ("StoreUnreachableError", "EngineUnreachableError")
 _FINISHED_STATES = ("done", "failed", "cancelled", "paused")
 _ACTIVE_STATES = ("queued", "rendering", "cancelling")
 _MOST_FETCHED = 4  # jobs at a time that ended while Blender was closed
@@ -59,6 +60,7 @@ class Following:
         self._fetched: set[tuple[str, int]] = set()
         self._broken_off: dict[str, tuple[float, str, str]] = {}
         self._crashes: dict[str, int] = {}
+        self._looked_back: set[str] = set()
 
     @property
     def jobs(self) -> list[str]:
@@ -78,6 +80,7 @@ class Following:
         with contextlib.suppress(OSError):
             for note in self._folder().iterdir():
                 self._broken_off[note.name] = self._clock(), note.read_text(encoding="utf-8"), ""
+                self._looked_back.add(note.name)
 
     def take_list(self, jobs: Sequence[Mapping[str, Any]]) -> None:
         """Follow those of our jobs that run, and some whose frames are not all here."""
@@ -132,6 +135,8 @@ class Following:
                 farm,
                 "",
             )  # the next worker goes on with it, once the farm may be spoken to
+        elif kind in _AWAY and job in self._looked_back:  # perhaps of last week, of a farm that nobody looks at now
+            self._broken_off[job] = self._clock() + _AGAIN_SECONDS, farm, ""
         elif kind != "Cancelled":
             self._on_problem(message)
             if kind in _MAY_PASS:
@@ -148,6 +153,7 @@ class Following:
     def _mended(self, job: str) -> None:
         """Frames of a job come here again: what kept them is no problem any more."""
         self._crashes.pop(job, None)
+        self._looked_back.discard(job)
         _, _, said = self._broken_off.pop(job, (0.0, "", ""))
         if said:
             self._on_mended(said)

@@ -118,9 +118,10 @@ def test_what_was_followed_when_blender_was_closed_is_followed_at_the_next_start
     client.answer(3, result={"state": "done"})
     client.answer(4, error=failed("JobNotFoundError"))
     assert sorted(note.name for note in tmp_path.iterdir()) == ["far", "near"]
-    later = alone("following").Following(
-        lambda: client, on_picture=print, on_frame=print, on_problem=print, on_mended=print,
-        may_reach=lambda farm: farm == "local" or box.is_online, folder=lambda: tmp_path, clock=lambda: 0.0,
+    said: list[Any] = []
+    later: Any = alone("following").Following(
+        lambda: client, on_picture=print, on_frame=print, on_problem=said.append, on_mended=print,
+        may_reach=lambda farm: farm == "local" or box.is_online, folder=lambda: tmp_path, clock=lambda: box.now,
     )  # fmt: skip
     box.is_online = False
     later.look_back()
@@ -129,3 +130,10 @@ def test_what_was_followed_when_blender_was_closed_is_followed_at_the_next_start
     box.is_online = True
     later.tick()
     assert later.jobs == ["near", "far"]
+    client.answer(6, error=failed("StoreUnreachableError"))
+    assert later.jobs == ["near"] and said == [], "nobody looks at that farm now"
+    box.now += 15
+    later.tick()
+    client.answer(7, event={"event": "frame_done", "path": "/f_0001.png"})
+    client.answer(7, error=failed("StoreUnreachableError"))
+    assert said == ["no"]

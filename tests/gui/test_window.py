@@ -1,4 +1,4 @@
-"""The artist's way by real clicks in a real window: the panel's button, frames that come in, the Render menu, the preferences."""
+"""The artist's way by real clicks in a real window: the panel's button, frames that come in, their cells, logs, the Render menu."""
 
 from __future__ import annotations
 
@@ -50,7 +50,16 @@ def screen_y(window_height: float, y: float) -> float:
     return 1700 - window_height + (window_height - y)
 
 
+def open_render_menu(blender: Window) -> None:
+    """Click on Render in the menu bar."""
+    state = blender.wait_for(lambda now: now["areas"], "the window is laid out")
+    blender.click(130, screen_y(state["window"][1], state["window"][1]) + 14)
+
+
 def test_a_scene_is_sent_by_a_click_and_its_frames_come_into_the_image_editor(blender: Window) -> None:
+    open_render_menu(blender)
+    settled_picture(blender, "0-menu")
+    blender.press("Escape")
     blender.picture("1-panel")
     middle, top, row = sidebar(blender)
     blender.click(middle, top + 4.2 * row)
@@ -76,6 +85,15 @@ def test_a_click_on_a_cell_shows_its_frame_and_stays_there(blender: Window) -> N
     settled_picture(blender, "5-first-frame")
 
 
+def test_the_render_menus_last_entry_sends_it_too(blender: Window) -> None:
+    before = len(blender.state()["jobs"])
+    open_render_menu(blender)
+    blender.press("Up")  # from the first to the last
+    blender.press("Return")
+    blender.wait_for(lambda now: len(now["jobs"]) == before + 1, "there is another job")
+    blender.wait_for(lambda now: all(job[1:] == ["done", 4] for job in now["jobs"]), "its frames are there")
+
+
 def test_logs_come_in_a_window_of_their_own_where_there_is_no_text_editor(blender: Window) -> None:
     middle, top, row = sidebar(blender)
     blender.click(middle + 3.0 * row, top + 17.7 * row)
@@ -89,8 +107,11 @@ def test_no_turn_of_the_add_on_holds_the_window_up_and_what_they_take_is_written
     state = blender.state()
     assert state["ticks"]
     assert state["slowest ticks"][0][0] < _BLOCKED_SECONDS
-    records = {path.name.split(".")[1]: path.stat().st_mtime for path in blender.work.rglob("records/r1/*/*.json")}
-    late = {key: at - records[f"{int(key.split()[1]):06d}"] for key, at in state["seen at"].items()}
+    records = {
+        f"{path.parents[3].name} {int(path.name.split('.')[1])}": path.stat().st_mtime
+        for path in blender.work.rglob("records/r1/*/*.json")
+    }
+    late = {key: at - records[key] for key, at in state["seen at"].items()}
     assert late
     found = {
         "turns of the add-on": state["ticks"],
