@@ -84,6 +84,8 @@ class Studio:
         """Wait for the frames; returns what is there then."""
         wait_for(self.has_rendered, f"{self.name} is rendered")
         wait_for(lambda: not list(session().folder("snapshots").iterdir()), "the copy is removed")
+        # While its line is there: it would be asked for again and again beside the outages that follow.
+        wait_for(lambda: not {*self.jobs} & {*session().following.jobs}, "nothing more is to be brought")
         return {"jobs": len(self.jobs), "frames": desk.frames(self.folder, self.name), "problem": session().problem}
 
 
