@@ -49,3 +49,15 @@ def test_ctrl_c_ends_it_with_130_and_the_job_goes_on(blender: Window, words: tup
         os.killpg(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert (process.returncode, "goes on" in said) == (130, True), said
+
+
+def test_it_is_disabled_and_removed_and_nothing_is_left(blender: Window) -> None:
+    """The last test here: what comes before it needs the extension."""
+    extensions = blender.work / "profile" / "extensions"
+    assert (extensions / "user_default" / "cloud_farm").is_dir()
+    off = "import addon_utils; addon_utils.disable('bl_ext.user_default.cloud_farm', default_set=True); print('it is off')"
+    said = blender.run("blender", "-b", "--python-exit-code", "1", "--python-expr", off)
+    assert "it is off" in said and "Traceback" not in said and "Error" not in said, said
+    said = blender.run("blender", "--command", "extension", "remove", "cloud_farm")
+    assert "Traceback" not in said and "Error" not in said, said
+    assert [path for path in extensions.rglob("*cloud_farm*") if path.exists()] == []
