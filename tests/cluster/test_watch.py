@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cloud_farm.engines.argo_objects import WorkflowEvent
+from cloud_farm.engines import argo_api
+from cloud_farm.engines.argo_objects import WorkflowEvent, read_events
 
 from ..contracts.contract_job import ContractJob, wait_for
 from ..rigs.fault_proxy import ALWAYS, FaultProxy
@@ -46,8 +47,19 @@ def seconds_until_gone(job: ContractJob) -> float:
 
 
 def test_nothing_is_listed_while_nothing_happens_and_what_happens_is_heard_at_once(
-    line: FaultProxy, farmer: Farmer, tmp_path: Path
+    line: FaultProxy, farmer: Farmer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sizes: list[int] = []
+
+    def measured(lines: Iterable[str]) -> Iterator[WorkflowEvent]:
+        def noted() -> Iterator[str]:
+            for text in lines:
+                sizes.append(len(text))
+                yield text
+
+        return read_events(noted())
+
+    monkeypatch.setattr(argo_api, "read_events", measured)
     job = farmer.job("1-8", **LONG, profile=over(line, tmp_path)).submit()
     job.wait_for_frames(1)
     wait_for(lambda: hears(job), 30)
@@ -58,6 +70,7 @@ def test_nothing_is_listed_while_nothing_happens_and_what_happens_is_heard_at_on
     assert lists(line) - before <= 1, "the list is due twice a minute"
     delete_by_hand(job, farmer)
     assert seconds_until_gone(job) < 10
+    assert sizes and max(sizes[1:]) < 1000, "the first one explains the columns"
 
 
 def test_after_a_gap_that_the_cluster_forgot_it_is_listed_anew(
