@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from .worker_client import WorkerClient
 
 _AGAIN_SECONDS = 15.0
-_MAY_PASS = ("LandingError", "StoreUnreachableError", "EngineUnreachableError")
-"""Errors after which a job is followed again by itself: a disk that is full, a farm that is away."""
 _AWAY = ("StoreUnreachableError", "EngineUnreachableError")
+_MAY_PASS = ("LandingError", *_AWAY)
+"""Errors after which a job is followed again by itself: a disk that is full, a farm that is away."""
 _FINISHED_STATES = ("done", "failed", "cancelled", "paused")
 _ACTIVE_STATES = ("queued", "rendering", "cancelling")
 _MOST_FETCHED = 4  # jobs at a time that ended while Blender was closed
@@ -79,7 +79,7 @@ class Following:
         """Go on with what an earlier Blender followed when it was closed, each as soon as its farm may be spoken to."""
         with contextlib.suppress(OSError):
             for note in self._folder().iterdir():
-                self._broken_off[note.name] = self._clock(), note.read_text(encoding="utf-8"), ""
+                self._go_on_later(note.name, note.read_text(encoding="utf-8"))
                 self._looked_back.add(note.name)
 
     def take_list(self, jobs: Sequence[Mapping[str, Any]]) -> None:
@@ -130,20 +130,20 @@ class Following:
         if kind == "WorkerDied":
             self._crashes[job] = self._crashes.get(job, 0) + 1
         if was_let_go or (kind == "WorkerDied" and self._crashes[job] < _MOST_CRASHES):
-            self._broken_off[job] = (
-                self._clock(),
-                farm,
-                "",
-            )  # the next worker goes on with it, once the farm may be spoken to
+            self._go_on_later(job, farm)  # by the next worker
         elif kind in _AWAY and job in self._looked_back:  # perhaps of last week, of a farm that nobody looks at now
-            self._broken_off[job] = self._clock() + _AGAIN_SECONDS, farm, ""
+            self._go_on_later(job, farm, _AGAIN_SECONDS)
         elif kind != "Cancelled":
             self._on_problem(message)
             if kind in _MAY_PASS:
-                self._broken_off[job] = self._clock() + _AGAIN_SECONDS, farm, message
+                self._go_on_later(job, farm, _AGAIN_SECONDS, said=message)
             else:
                 self._broken_off.pop(job, None)
                 self._forget(job)
+
+    def _go_on_later(self, job: str, farm: str, seconds: float = 0.0, *, said: str = "") -> None:
+        """Follow a job again after a while, once its farm may be spoken to; `said` is what the artist was told of it."""
+        self._broken_off[job] = self._clock() + seconds, farm, said
 
     def _forget(self, job: str) -> None:
         """Nothing is to be brought here any more."""

@@ -21,7 +21,6 @@ _IDLE_SECONDS = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _PROMPT_SECONDS = 10.0
 """What is there is told as soon as the line is open; where that takes longer, a proxy keeps answers back until they are whole."""
-_GONE = 410
 
 
 class News(NamedTuple):
@@ -91,14 +90,12 @@ class WorkflowWatch:
                     version, heard = self._take(event), True
                     if self._is_idle():
                         break
-            except _Missed:
-                version, heard = "", False
             except (EngineForbiddenError, _HeldBack):
                 heard, wait = False, _LONGEST_PAUSE
             except Exception as error:  # noqa: BLE001 - who reads asks the cluster itself meanwhile, and hears of it
                 heard = False
                 if not isinstance(error, EngineUnreachableError) or error.busy:
-                    version = ""  # it may be the version itself that the cluster does not take
+                    version = ""  # it may be the version that the cluster does not take, or has forgotten (410)
             if heard:
                 wait = _FIRST_PAUSE  # it was ended in good order, and goes on from there
                 continue
@@ -110,8 +107,6 @@ class WorkflowWatch:
     def _take(self, event: WorkflowEvent) -> str:
         """Note what an event says; returns from where to go on."""
         if event.kind == "ERROR":
-            if event.code == _GONE:  # the cluster does not remember what came after our version
-                raise _Missed
             raise EngineUnreachableError(f"The cluster ended its answer ({event.code}).", busy=True)
         with self._lock:
             is_known = self._phases.get(event.name) == event.phase
@@ -134,10 +129,6 @@ class WorkflowWatch:
     def _is_idle(self) -> bool:
         with self._lock:
             return self._clock() - self._asked > _IDLE_SECONDS
-
-
-class _Missed(Exception):
-    """What happened in between can't be told any more."""
 
 
 class _HeldBack(Exception):
