@@ -99,8 +99,8 @@ def make_scene(folder: Path, *, mebibytes: int, frames: int) -> None:
 def make_picture(path: Path) -> Path:
     """Write a frame of 0.4 MB."""
     source = bpy.data.images.load(str(noise(path.with_suffix(".tga"), 360)))
-    source.file_format = "PNG"
-    source.save(filepath=str(path))
+    bpy.context.scene.render.image_settings.file_format = "PNG"
+    source.save_render(str(path))  # `save` keeps the format of the file that it came from
     bpy.data.images.remove(source)
     return path
 
