@@ -4,7 +4,10 @@ uv run python benchmarks/bench_enable.py [--runs 9]
 
 Each run is a fresh Blender. Time is that of `addon_utils.enable` by the clock, "own" what its thread worked meanwhile; memory is what
 the process grew by (Linux only). An extension's libraries are unpacked by Blender when it is ticked and deleted when it is unticked,
-which takes most of the time of the last line; at the start of a Blender in which it is ticked they lie there already.
+which takes most of the time of those lines; at the start of a Blender in which it is ticked they lie there already.
+
+The worker is the process that does the add-on's work. It is started when it is first needed, and measured until it answers; the
+anchor is its Python when that has nothing to do.
 """
 
 from __future__ import annotations
@@ -58,6 +61,26 @@ found = {"name": name, "ms": spent * 1e3, "own": own * 1e3, "kib": (after - befo
 print("\\n" + json.dumps({**found, "blender": bpy.app.version_string}), flush=True)
 os._exit(0)
 """
+_WORKER = """
+import importlib, json, os, subprocess, sys, tempfile, time
+from pathlib import Path
+import bpy
+
+package = sys.argv[1]
+client = importlib.import_module(f"{package}.worker_client").WorkerClient(Path(tempfile.mkdtemp()) / "worker.log")
+answers, begin = [], time.perf_counter()
+client.ask("hello", answers.append)
+while not answers:
+    client.poll()
+    time.sleep(0.001)
+spent = time.perf_counter() - begin
+assert "result" in answers[0], answers
+client.close()
+begin = time.perf_counter()
+subprocess.run([sys.executable, *getattr(bpy.app, "python_args", ()), "-c", "pass"], check=True)
+print("\\n" + json.dumps({"ms": spent * 1e3, "bare": (time.perf_counter() - begin) * 1e3}), flush=True)
+os._exit(0)
+"""
 
 
 def run(code: str, environment: Mapping[str, str], *words: str) -> str:
@@ -67,18 +90,20 @@ def run(code: str, environment: Mapping[str, str], *words: str) -> str:
     return (done.stdout.strip().splitlines() or [""])[-1]
 
 
-def samples(environment: Mapping[str, str], runs: int, *words: str) -> list[dict[str, Any]]:
+def samples(environment: Mapping[str, str], runs: int, *words: str, code: str = _ENABLE) -> list[dict[str, Any]]:
     """Enable an add-on in fresh Blenders; the first one only compiles and warms the caches."""
-    return [json.loads(run(_ENABLE, environment, *words)) for _ in range(runs + 1)][1:]
+    return [json.loads(run(code, environment, *words)) for _ in range(runs + 1)][1:]
 
 
 def show(title: str, found: list[dict[str, Any]], anchor: list[dict[str, Any]]) -> None:
     """Print one line a measure."""
     for key, unit in (("ms", "ms"), ("own", "ms own"), ("kib", "KiB"), ("modules", "modules")):
+        if key not in found[0]:
+            continue
         values, base = [one[key] for one in found], statistics.median(one[key] for one in anchor)
         middle = statistics.median(values)
         spread = f"min {min(values):8.1f}  median {middle:8.1f}  max {max(values):8.1f} {unit:<8}"
-        print(f"{title:<34} {spread} {middle / base:5.1f}x" if base else f"{title:<34} {spread}     -")
+        print(f"{title:<38} {spread} {middle / base:5.1f}x" if base else f"{title:<38} {spread}     -")
 
 
 def main() -> None:
@@ -94,11 +119,13 @@ def main() -> None:
         run(_INSTALL, environment, str(next(Path(folder).glob("*.zip"))))
         anchor, ours = samples(environment, words.runs, ""), samples(environment, words.runs, MODULE)
         anew = samples(environment, words.runs, MODULE, "--ticked-anew")
+        workers = samples(environment, words.runs, MODULE, code=_WORKER)
     machine = platform.processor() or platform.machine()
     print(f"{machine}, Blender {ours[0]['blender']}; {words.runs} runs, each a fresh Blender")
     show(f"Blender's {anchor[0]['name']}", anchor, anchor)
     show("Cloud Farm", ours, anchor)
     show("Cloud Farm, unticked and ticked", anew, anchor)
+    show("Cloud Farm's worker, until it answers", workers, [{"ms": one["bare"]} for one in workers])
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def test_torture_scene(tmp_path: Path, variant: tuple[str, ...], files_per_frame
     """Twelve frames by two Blenders in chunks of ten against one Blender that renders the animation."""
     scene = tmp_path / "scene" / "torture.blend"
     scene.parent.mkdir()
-    if "--multiview" in variant and probe(find_blender()).numbers < (4, 5):
+    if "--multiview" in variant and probe(find_blender()).numbers[:2] not in ((4, 5), (5, 2)):
         variant = (*variant, "--switches", "0")  # else the reference itself has black views: see the next test
     run_in_blender(_HERE.parent / "scenes" / "torture_scene.py", "--output", str(scene), *variant)
     reference = tmp_path / "reference"
@@ -118,7 +118,7 @@ def test_torture_scene(tmp_path: Path, variant: tuple[str, ...], files_per_frame
 
 
 def test_no_stereo_view_is_empty_where_the_camera_changes(tmp_path: Path) -> None:
-    """Blender 4.2 renders the second view of such a frame black every third time, and says nothing."""
+    """Blender 4.2 renders the second view of such a frame black every third time, 5.0 now and then, and they say nothing."""
     scene = tmp_path / "torture.blend"
     switches = [str(frame) for frame in range(12)]
     script = _HERE.parent / "scenes" / "torture_scene.py"
