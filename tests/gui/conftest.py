@@ -25,12 +25,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @contextlib.contextmanager
-def prepared(suite: str, extension: Path, work: Path, pictures: Path) -> Iterator[Window]:
-    """A Blender with the extension installed, and a scene beside it: shot.blend."""
+def prepared(suite: str, extension: Path, work: Path, pictures: Path, *, installed: bool = True) -> Iterator[Window]:
+    """A Blender with the extension installed or to be installed, and a scene beside it: shot.blend."""
     pictures.mkdir(parents=True, exist_ok=True)
     for path in (extension, _HERE / "spy.py", _HERE / "scene.py"):
         shutil.copy(path, work)
     with window(suite, work, pictures) as made:
-        made.run("blender", "--command", "extension", "install-file", "-r", "user_default", "-e", extension.name)
+        if installed:
+            made.run("blender", "--command", "extension", "install-file", "-r", "user_default", "-e", extension.name)
         made.run("blender", "-b", "--factory-startup", "--python", "scene.py", "--", f"{WORK}/shot.blend")
         yield made

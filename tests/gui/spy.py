@@ -27,17 +27,33 @@ def main() -> None:
     """Begin to watch."""
     bpy.context.preferences.view.show_splash = False
     bpy.context.preferences.view.ui_scale = 1.0
+    bpy.types.SpaceImageEditor.draw_handler_add(note_announcement, (), "UI", "POST_PIXEL")
+    bpy.app.timers.register(lay_out, first_interval=1.0)
+    bpy.app.timers.register(wait_for_addon, persistent=True)
+
+
+def is_enabled() -> bool:
+    """Whether the add-on is: it may be installed and disabled while we watch."""
+    return MODULE in bpy.context.preferences.addons
+
+
+def wait_for_addon() -> float | None:
+    """Once the add-on is enabled, take its turns in our hands."""
+    if not is_enabled():
+        return 0.1
     if Path("farm").exists():
         bpy.context.preferences.addons[MODULE].preferences.farm = Path("farm").read_text()
     handlers = importlib.import_module(f"{MODULE}.handlers")
     bpy.app.timers.unregister(handlers.tick)
     bpy.app.timers.register(lambda: measured(handlers), persistent=True)
-    bpy.types.SpaceImageEditor.draw_handler_add(note_announcement, (), "UI", "POST_PIXEL")
-    bpy.app.timers.register(lay_out, first_interval=1.0)
+    bpy.app.timers.register(turn_page, first_interval=2.0)
+    return None
 
 
-def measured(handlers: Any) -> float:
+def measured(handlers: Any) -> float | None:
     """Let the add-on take its turn, with a clock beside it."""
+    if not is_enabled():
+        return None
     began, busy = time.perf_counter(), time.thread_time()
     after = handlers.tick()
     _TICKS.append((time.thread_time() - busy, time.perf_counter() - began, len(_TICKS)))
@@ -46,7 +62,7 @@ def measured(handlers: Any) -> float:
 
 def note_announcement() -> None:
     """Note that the sidebar is drawn while a copy is about to be saved. Blender calls it behind each drawing of one."""
-    if importlib.import_module(f"{MODULE}.session").SESSION.outbox.is_saving:
+    if is_enabled() and importlib.import_module(f"{MODULE}.session").SESSION.outbox.is_saving:
         _ANNOUNCED.append(True)
 
 
@@ -59,7 +75,6 @@ def lay_out() -> None:
     for area in areas:
         if area.type == "PROPERTIES":
             area.spaces.active.context = "OUTPUT"
-    bpy.app.timers.register(turn_page, first_interval=1.0)
     bpy.app.timers.register(watch, first_interval=1.5, persistent=True)
 
 
@@ -74,20 +89,42 @@ def turn_page() -> None:
 
 def watch() -> float:
     """Write down what is so."""
+    found = {
+        "drawn": True,
+        "enabled": is_enabled(),
+        **places(),
+        **(session_state() if is_enabled() else {}),
+    }
+    part = _STATE.with_suffix(".part")
+    part.write_text(json.dumps(found))
+    os.replace(part, _STATE)
+    return 0.2
+
+
+def places() -> dict[str, Any]:
+    """Return where Blender's windows are, and what is where in them: [x, y, width, height], y from below."""
+    windows = list(bpy.context.window_manager.windows)
+    return {
+        "windows": [[window.x, window.y, window.width, window.height] for window in windows],
+        "regions": {
+            f"{area.type} {region.type}": [window.x + region.x, window.y + region.y, region.width, region.height]
+            for window in reversed(windows)  # the first one counts where several have such a region
+            for area in window.screen.areas
+            for region in area.regions
+        },
+        "page": bpy.context.preferences.active_section,
+        "searched": bpy.context.window_manager.addon_search,
+        "operators": [name for name in dir(bpy.types) if name.startswith("CLOUD_FARM_OT_")],
+    }
+
+
+def session_state() -> dict[str, Any]:
+    """Return what is so in the add-on."""
     session = importlib.import_module(f"{MODULE}.session").SESSION
     note_frames()
     window = bpy.context.window_manager.windows[0]
     sending = session.outbox.sending
-    found = {
-        "drawn": True,
-        "window": [window.width, window.height],
-        "areas": {area.type: [area.x, area.y, area.width, area.height] for area in window.screen.areas},
-        "regions": {
-            f"{area.type} {region.type}": [region.x, region.y, region.width, region.height]
-            for area in window.screen.areas
-            for region in area.regions
-        },
-        "windows": len(bpy.context.window_manager.windows),
+    return {
         "sending": None if sending is None else [sending.verb, sending.step, sending.error],
         "announced": bool(_ANNOUNCED),
         "saved in": None if sending is None else sending.saving_seconds,
@@ -105,10 +142,6 @@ def watch() -> float:
         "slowest ticks": sorted(_TICKS, reverse=True)[:5],
         "ticks": len(_TICKS),
     }
-    part = _STATE.with_suffix(".part")
-    part.write_text(json.dumps(found))
-    os.replace(part, _STATE)
-    return 0.2
 
 
 def note_frames() -> None:

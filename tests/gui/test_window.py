@@ -1,4 +1,5 @@
-"""The artist's way by real clicks in a real window: the panel's button, frames that come in, their cells, logs, the Render menu."""
+"""The artist's way by real clicks in a real window, in order: the extension is installed from its file, a scene is sent by the panel's
+button and by the Render menu, frames come in, cells and logs are clicked on, and the extension is disabled and uninstalled."""
 
 from __future__ import annotations
 
@@ -9,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from .conftest import PICTURES, prepared
-from .window import SUITES, Window
+from .preferences import (
+    bring_preferences,
+    install_from_disk,
+    open_menu,
+    open_preferences,
+    put_preferences_aside,
+    tick,
+    uninstall,
+)
+from .window import SUITES, Window, screen_y
 
 _BLOCKED_SECONDS = 0.1
 """Own work of a turn that something heavy slipped into; what turns really take is in docs/addon.md, by a benchmark."""
@@ -23,9 +33,12 @@ def suite(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def blender(suite: str, extension: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Window]:
-    """A window with the extension installed and a saved scene open."""
+    """A window with a saved scene open, without the extension."""
     work, pictures = tmp_path_factory.mktemp("work"), PICTURES / SUITES[suite]
-    with prepared(suite, extension, work, pictures) as made, made.open("shot.blend", "--python", "spy.py"):
+    with (
+        prepared(suite, extension, work, pictures, installed=False) as made,
+        made.open("shot.blend", "--python", "spy.py"),
+    ):
         yield made
 
 
@@ -35,29 +48,24 @@ def sidebar(blender: Window) -> tuple[float, float, float]:
         lambda now: now["regions"].get("IMAGE_EDITOR UI", [0, 0, 0])[2] > 100, "the sidebar is open"
     )
     x, y, width, height = state["regions"]["IMAGE_EDITOR UI"]
-    return x + width / 2, screen_y(state["window"][1], y + height), 20.0
+    return x + width / 2, screen_y(y + height), 20.0
 
 
 def settled_picture(blender: Window, name: str) -> None:
-    """Take a picture when Blender has drawn what is so: drawing by software takes its time."""
-    ticks = blender.state()["ticks"]
-    blender.wait_for(lambda now: now["ticks"] > ticks + 4, "it was drawn")
+    """Take a picture when Blender has drawn what is so."""
+    blender.settle()
     blender.picture(name)
 
 
-def screen_y(window_height: float, y: float) -> float:
-    """Turn Blender's y, which grows upwards, into the screen's: there is no window manager, the window sits at the bottom left."""
-    return 1700 - window_height + (window_height - y)
-
-
-def open_render_menu(blender: Window) -> None:
-    """Click on Render in the menu bar."""
-    state = blender.wait_for(lambda now: now["areas"], "the window is laid out")
-    blender.click(130, screen_y(state["window"][1], state["window"][1]) + 14)
+def test_the_extension_is_installed_from_its_file(blender: Window, extension: Path) -> None:
+    open_preferences(blender)
+    install_from_disk(blender, blender.work / extension.name)
+    put_preferences_aside(blender)
+    assert "CLOUD_FARM_OT_send" in blender.state()["operators"]
 
 
 def test_a_scene_is_sent_by_a_click_and_its_frames_come_into_the_image_editor(blender: Window) -> None:
-    open_render_menu(blender)
+    open_menu(blender, "Render")
     settled_picture(blender, "0-menu")
     blender.press("Escape")
     blender.picture("1-panel")
@@ -87,7 +95,7 @@ def test_a_click_on_a_cell_shows_its_frame_and_stays_there(blender: Window) -> N
 
 def test_the_render_menus_last_entry_sends_it_too(blender: Window) -> None:
     before = len(blender.state()["jobs"])
-    open_render_menu(blender)
+    open_menu(blender, "Render")
     blender.press("Up")  # from the first to the last
     blender.press("Return")
     blender.wait_for(lambda now: len(now["jobs"]) == before + 1, "there is another job")
@@ -96,9 +104,10 @@ def test_the_render_menus_last_entry_sends_it_too(blender: Window) -> None:
 
 def test_logs_come_in_a_window_of_their_own_where_there_is_no_text_editor(blender: Window) -> None:
     middle, top, row = sidebar(blender)
+    before = len(blender.state()["windows"])
     blender.click(middle + 3.0 * row, top + 17.7 * row)
     state = blender.wait_for(lambda now: now["texts"], "the log is shown")
-    assert state["windows"] == 2 and state["texts"][0][0].endswith(".log") and state["texts"][0][1] > 5
+    assert len(state["windows"]) == before + 1 and state["texts"][0][0].endswith(".log") and state["texts"][0][1] > 5
     settled_picture(blender, "6-logs")
 
 
@@ -119,3 +128,19 @@ def test_no_turn_of_the_add_on_holds_the_window_up_and_what_they_take_is_written
         "seconds from a frame's record to the Image Editor": [round(seconds, 2) for seconds in late.values()],
     }
     (PICTURES / blender.version / "figures.json").write_text(json.dumps(found, indent=1))
+
+
+def test_the_extension_is_disabled_and_uninstalled_and_nothing_is_left(blender: Window) -> None:
+    """By clicks in the preferences; what artists made of it stays."""
+    bring_preferences(blender)
+    tick(blender, "cloud")
+    blender.wait_for(lambda now: not now["enabled"] and not now["operators"], "it is disabled")
+    settled_picture(blender, "7-disabled")
+    extensions = blender.work / "profile" / "extensions"
+    assert (extensions / "user_default" / "cloud_farm").is_dir()
+    uninstall(blender)
+    blender.wait_for(lambda now: not list(extensions.rglob("*cloud_farm*")), "it is uninstalled")
+    settled_picture(blender, "9-uninstalled")
+    assert len(list((blender.work / "frames").iterdir())) == 4
+    printed = (blender.work / "blender.log").read_text(errors="replace")
+    assert "Traceback" not in printed and "Error" not in printed, printed[-3000:]

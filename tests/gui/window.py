@@ -25,7 +25,8 @@ _PACKAGES = (
     "python3-requests", "python3-zstandard", "python3-attr", "python3-typing-extensions",
 )  # fmt: skip
 _CATTRS = "cattrs==25.3.0"  # Debian's 5.2 lacks it, and without it Blender's extension system does not register
-_SCREEN = "1600x1700x24"
+_SCREEN_HEIGHT = 1700
+_SCREEN = f"1600x{_SCREEN_HEIGHT}x24"
 _WINDOW = ("0", "0", "1500", "1600")
 WORK = "/artist"
 _PATIENCE, _BUILD_SECONDS = 120.0, 1800.0
@@ -161,15 +162,42 @@ class Window:
 
     def click(self, x: float, y: float) -> None:
         """Click with the left button; x and y count from the screen's upper left corner."""
-        self._mouse("mousemove", str(round(x)), str(round(y)))
-        time.sleep(0.3)  # Blender lights up what is below the mouse before a click counts
-        self._mouse("click", "1")
+        for beside in (1, 0):  # Blender lights up what is below a mouse that moves before a click counts
+            self._touch("mousemove", str(round(x) + beside), str(round(y)))
+            self.settle(times=2)
+        below = dict(line.split("=") for line in self.run("xdotool", "getmouselocation", "--shell").split())
+        self._touch("windowfocus", below["WINDOW"])  # as a window manager does
+        self._touch("click", "1")
+
+    def settle(self, *, times: int = 6) -> None:
+        """Wait until the spy has looked so often: between two looks Blender handles what came, and draws it."""
+        for _ in range(times):
+            before = self._looked_at()
+            deadline = time.monotonic() + _PATIENCE
+            while self._looked_at() == before:
+                if time.monotonic() > deadline:
+                    raise AssertionError(f"Blender stands still: {self.state()}")
+                time.sleep(0.02)
+
+    def _looked_at(self) -> int:
+        return (self.work / "state.json").stat().st_mtime_ns
 
     def press(self, key: str) -> None:
         """Press a key, by X's name for it."""
-        self._mouse("key", key)
+        self._touch("key", key)
 
-    def _mouse(self, *words: str) -> None:
+    def type(self, text: str) -> None:
+        """Type text, in the window below the mouse."""
+        self._touch("type", text)
+
+    def place(self, title: str, *, x: int, y: int, width: int, height: int) -> None:
+        """Put a window of Blender's somewhere, above the others: nobody else manages them here."""
+        found = self.run("xdotool", "search", "--sync", "--name", title).split()[-1]
+        self._touch("windowsize", "--sync", found, str(width), str(height))
+        self._touch("windowmove", "--sync", found, str(x), str(y))
+        self._touch("windowraise", found)
+
+    def _touch(self, *words: str) -> None:
         self.run("xdotool", *words)
 
     def picture(self, name: str) -> Path:
@@ -179,6 +207,11 @@ class Window:
         assert raw.strip() == "ok"
         shutil.move(self.work / f"{name}.png", target)
         return target
+
+
+def screen_y(y: float) -> float:
+    """Turn Blender's y, which grows upwards from the screen's lower edge, into the screen's, which grows downwards."""
+    return _SCREEN_HEIGHT - y
 
 
 @contextlib.contextmanager
