@@ -11,7 +11,8 @@ _ASIDE = {**_PLACE, "x": 1590}  # there is no window manager that could minimize
 _MENU_BAR = {"Edit": 84, "Render": 130}
 _PAGES = {"EXTENSIONS": 164, "ADDONS": 197}
 """How far below the upper edge each page's button is."""
-_SEARCH_FIELD = {"4.3": 0, "5.2": 31}  # above them
+_PAGES_REGION = {"4.3": ("NAVIGATION_BAR", 0), "5.2": ("UI", 31)}
+"""Where they are, and what a search field above them takes."""
 _ROW = 20
 _PATIENCE = 60.0
 
@@ -48,7 +49,8 @@ def put_preferences_aside(blender: Window) -> None:
 
 def turn_to(blender: Window, page: str) -> None:
     """Click on a page's button."""
-    _click(blender, "NAVIGATION_BAR", 80, _PAGES[page] + _SEARCH_FIELD[blender.version])
+    region, above = _PAGES_REGION[blender.version]
+    _click(blender, region, 80, _PAGES[page] + above)
     blender.wait_for(lambda now: now["page"] == page, f"the page {page} is open")
     blender.settle()
 
