@@ -28,6 +28,12 @@ def _choose(farm: str) -> None:
     set_farm(bpy.context, farm)
 
 
+def _leave(farm: str) -> None:
+    """Choose this computer in place of a farm that is gone; one that the studio has too is still there."""
+    if farm == chosen_farm(bpy.context) and farm not in SESSION.farms.names:
+        set_farm(bpy.context, LOCAL)
+
+
 class CLOUDFARM_OT_add_farm(FarmFields, bpy.types.Operator):
     """Make a profile of a farm that is reached over the network"""
 
@@ -201,8 +207,7 @@ class CLOUDFARM_OT_remove_farm(_OnFarmElsewhere, bpy.types.Operator):
         return context.window_manager.invoke_confirm(self, event)
 
     def execute(self, context: bpy.types.Context) -> Any:
-        SESSION.farms.remove(chosen_farm(context))
-        set_farm(context, LOCAL)
+        SESSION.farms.remove(chosen_farm(context), then=_leave)
         return _DONE
 
 

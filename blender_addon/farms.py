@@ -66,9 +66,13 @@ class Farms:
         """
         self._change(farm, "save_profile", then=then, values=dict(values), secrets=dict(secrets))
 
-    def remove(self, farm: str) -> None:
-        """Take the user's own profile of a farm away."""
-        self._change(farm, "remove_profile")
+    def remove(self, farm: str, *, then: Callable[[str], None]) -> None:
+        """Take the user's own profile of a farm away.
+
+        Args:
+            then: Called with the farm's name once it is removed.
+        """
+        self._change(farm, "remove_profile", then=then)
 
     def take_in(self, path: str, secrets: Mapping[str, str], *, then: Callable[[str], None]) -> None:
         """Take over a profile that somebody made.

@@ -43,6 +43,7 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
     session = importlib.import_module(f"{MODULE}.session").SESSION
     preferences = bpy.context.preferences.addons[MODULE].preferences
     bpy.context.preferences.system.use_online_access = True
+    os.environ["CLOUD_FARM_STUDIO_PROFILES"] = str(folder / "house")
     ops: Any = bpy.ops.cloud_farm
     found: dict[str, Any] = {}
     (folder / "authority.pem").write_text(Path(certifi.where()).read_text(encoding="utf-8"), encoding="utf-8")
@@ -80,6 +81,7 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
     shown(session, "studio")
     found["to give after Edit"] = session.farms.profiles["studio"]["to_give"]
     take_in_with_its_password(session, folder, found)
+    remove_the_studios(session, folder, found)
     refuse_nonsense(session, folder, found)
     preferences.farm = "studio"
     bpy.ops.wm.save_userpref()
@@ -108,6 +110,26 @@ def take_in_with_its_password(session: Any, folder: Path, found: dict[str, Any])
     shown(session, "studio")
     found["to give after Import with the password"] = session.farms.profiles["studio"]["to_give"]
     found["kept"] = sorted(path.name for path in Path(os.environ["CLOUD_FARM_HOME"], "secrets").iterdir())
+
+
+def remove_the_studios(session: Any, folder: Path, found: dict[str, Any]) -> None:
+    """Remove a farm whose profile is the studio's, and one of which the user has a file beside the studio's."""
+    preferences, ops = bpy.context.preferences.addons[MODULE].preferences, bpy.ops.cloud_farm
+    (folder / "house").mkdir()
+    for name in ("house", "both"):
+        (folder / "house" / f"{name}.yaml").write_text("volume: {mount_path: /x}\n")
+    preferences.farm = "house"
+    ops.remove_farm()
+    wait_for(session, lambda: session.farms.problem, "it is refused")
+    found["the studio's"] = [preferences.farm, session.farms.problem_of("house")]
+    preferences.farm = "both"
+    shown(session, "both")
+    ops.edit_farm(url="http://127.0.0.1:9", user="ada")
+    own = Path(os.environ["CLOUD_FARM_HOME"], "farms", "both.yaml")
+    wait_for(session, lambda: own.exists() and not session.client.busy, "it is changed")
+    ops.remove_farm()
+    wait_for(session, lambda: not own.exists() and not session.client.busy, "the user's own is removed")
+    found["both"] = [preferences.farm, session.farms.problem_of("both")]
 
 
 def refuse_nonsense(session: Any, folder: Path, found: dict[str, Any]) -> None:

@@ -49,6 +49,12 @@ def test_a_farm_is_handed_on_and_removed(seen: dict[str, Any]) -> None:
     assert "nothing.yaml" in seen["problem"]
 
 
+def test_a_studios_farm_is_not_left_and_its_refusal_is_told_there(seen: dict[str, Any]) -> None:
+    chosen, said = seen["the studio's"]
+    assert chosen == "house" and "Farm 'house' is not yours to remove" in said
+    assert seen["both"] == ["both", ""], "the studio's is still there"
+
+
 def test_who_takes_a_farm_in_has_its_authority_and_is_told_which_secret_is_missing(seen: dict[str, Any]) -> None:
     assert seen["taken in"] == {"filebrowser.ca": "-----BEGIN CERTIFICATE-----"}
     assert seen["still to give"] == {"filebrowser.password": "the password of 'ada' for http://127.0.0.1:9"}
