@@ -16,6 +16,8 @@ _KINDS = (
 )
 _SELDOM = frozenset({"ca_file", "sub_path", "store_prefix", "server", "token", "cluster_ca_file", "parallelism"})
 _PRIVATE = {"SKIP_SAVE", "HIDDEN"}
+AS_TYPED = {"SKIP_SAVE", "TEXTEDIT_UPDATE"}
+"""Of what is checked while it is typed."""
 
 TEXTS: Mapping[str, str] = {
     "url": "filebrowser.url", "user": "filebrowser.user", "ca_file": "filebrowser.ca_file", "claim": "volume.claim",
@@ -124,7 +126,7 @@ class FarmFields(Secrets):
     images: bpy.props.StringProperty(
         name="Images",
         description="Container image of each Blender: 4.5=registry/blender:4.5, 5.0=registry/blender:5.0",
-        options={"SKIP_SAVE"},
+        options=AS_TYPED,
     )
     parallelism: bpy.props.IntProperty(
         name="Pods at a Time", description="0 sets no limit", default=0, min=0, soft_max=1000, options={"SKIP_SAVE"}

@@ -10,7 +10,7 @@ from typing import Any
 
 import bpy
 
-from .farm_dialog import FarmFields, Secrets, draw_refusal, images_text, refuse
+from .farm_dialog import AS_TYPED, FarmFields, Secrets, draw_refusal, images_text, refuse
 from .preferences import LOCAL, chosen_farm, set_farm
 from .registering import of_classes
 from .session import SESSION, may_reach
@@ -42,7 +42,7 @@ class CLOUDFARM_OT_add_farm(FarmFields, bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     farm: bpy.props.StringProperty(
-        name="Name", description="What the farm is called here: letters, digits, '-' and '_'", options={"SKIP_SAVE"}
+        name="Name", description="What the farm is called here: letters, digits, '-' and '_'", options=AS_TYPED
     )
 
     def invoke(self, context: bpy.types.Context, _event: Any) -> Any:

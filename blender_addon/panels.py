@@ -51,21 +51,22 @@ class _Send:
         column.prop(settings, "frames")
         if settings.frames == "CUSTOM":
             row = column.row()
-            row.alert = not _makes_sense(scene)
+            why_not = _why_no_frames(scene)
+            row.alert = bool(why_not)
             row.prop(settings, "custom_frames", text=" ")
-            if row.alert:
-                column.label(text="Write 1-50, 75, 100-200x5", icon="ERROR")
+            if why_not:
+                paragraph(column.column(align=True), why_not, context, icon="ERROR")
         _draw_buttons(layout, context)
         _draw_findings(layout, [finding._asdict() for finding in quick_findings(scene)], context)
         if SESSION.outbox.sending is not None:
             _draw_sending(layout, SESSION.outbox.sending, context)
 
 
-def _makes_sense(scene: bpy.types.Scene) -> bool:
-    """Whether the frames that the artist typed can be understood."""
+def _why_no_frames(scene: bpy.types.Scene) -> str:
+    """Return why the frames that the artist typed can't be rendered; empty if they can."""
     from .scene_reader import why_no_frames  # loads the backend: only for who types frames
 
-    return not why_no_frames(scene)
+    return why_no_frames(scene)
 
 
 def _draw_buttons(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

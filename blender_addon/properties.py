@@ -43,6 +43,7 @@ class CloudFarmSceneSettings(bpy.types.PropertyGroup):
         name="Custom Frames",
         description="Frames and ranges with commas between them, a step behind an x: 1-50, 75, 100-200x5",
         default="1-250",
+        options={"TEXTEDIT_UPDATE"},  # what is wrong with them is told as one types
     )
     camera: bpy.props.PointerProperty(
         name="Camera",

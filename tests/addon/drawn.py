@@ -9,7 +9,7 @@ import importlib
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_type_hints
 
 import bpy
 
@@ -146,6 +146,8 @@ def main(zip_file: str) -> dict[str, Any]:
     found["at first"] = draw(session)
     scene.cloud_farm.frames, scene.cloud_farm.custom_frames = "CUSTOM", "1-5,x"
     found["wrong frames"] = draw(session)
+    scene.cloud_farm.custom_frames = "1-900000"
+    found["too many frames"] = draw(session)
     scene.cloud_farm.custom_frames = "1-5"
     found["right frames"] = draw(session)
     if bpy.app.version >= (5, 0):
@@ -183,6 +185,7 @@ def main(zip_file: str) -> dict[str, Any]:
     assert preferences.chosen_farm(bpy.context) == "studio"
     found["import"] = draw_import()
     found |= {f"dialog {all_of_it}": draw_dialog(all_of_it) for all_of_it in (False, True)}
+    found["as typed"] = taken_as_typed()
     return {**found, "operators": described_operators(), "properties": described_properties(scene)}
 
 
@@ -353,6 +356,13 @@ def described_properties(scene: Any) -> list[dict[str, str]]:
         if prop.is_runtime and prop.identifier not in ("name", "jobs")
     ]
     return [{"name": prop.identifier, "label": prop.name, "description": prop.description} for prop in own]
+
+
+def taken_as_typed() -> list[str]:
+    """Return the fields whose text is taken at each key, not only at the end: what Blender was told, which it tells nobody."""
+    kinds = (part("properties").CloudFarmSceneSettings, part("farm_operators").CLOUDFARM_OT_add_farm)
+    fields = {name: field for kind in kinds for name, field in get_type_hints(kind).items()}
+    return sorted(name for name, field in fields.items() if "TEXTEDIT_UPDATE" in field.keywords.get("options", ()))
 
 
 if __name__ == "__main__":

@@ -49,8 +49,10 @@ def test_what_is_wrong_is_seen_before_anything_is_sent_and_mended_with_a_click(d
 
 
 def test_frames_that_make_no_sense_are_told_as_one_types(drawn: dict[str, Any]) -> None:
-    assert "Write 1-50, 75, 100-200x5" in texts(drawn, "wrong frames")
-    assert "Write" not in texts(drawn, "right frames")
+    assert "a part that is not a frame: 'x'. Write frames like 1-250" in texts(drawn, "wrong frames")
+    assert "has 900,000 frames; one job takes at most 500,000" in texts(drawn, "too many frames")
+    assert "frame range" not in texts(drawn, "right frames")
+    assert drawn["as typed"] == ["custom_frames", "farm", "images"]
 
 
 def test_a_scene_on_its_way_can_be_stopped_and_nothing_else_begun(drawn: dict[str, Any]) -> None:
