@@ -7,7 +7,7 @@ from pathlib import Path
 from .window import Window, screen_y
 
 _PLACE = {"x": 300, "y": 300, "width": 1000, "height": 900}
-_ASIDE = {**_PLACE, "x": 1590}  # there is no window manager that could minimize it
+_ASIDE = {**_PLACE, "x": 1600}  # there is no window manager that could minimize it
 _MENU_BAR = {"Edit": 84, "Render": 130}
 _PAGES = {"EXTENSIONS": 164, "ADDONS": 197}
 """How far below the upper edge each page's button is."""

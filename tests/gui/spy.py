@@ -75,7 +75,15 @@ def lay_out() -> None:
     for area in areas:
         if area.type == "PROPERTIES":
             area.spaces.active.context = "OUTPUT"
+    paint()
     bpy.app.timers.register(watch, first_interval=1.5, persistent=True)
+
+
+def paint() -> None:
+    """Make the scene's texture red, as with a brush: in memory alone."""
+    texture = bpy.data.images["painted"]
+    texture.pixels[:] = [1.0, 0.0, 0.0, 1.0] * (len(texture.pixels) // 4)
+    texture.update()
 
 
 def turn_page() -> None:

@@ -4,11 +4,13 @@ button and by the Render menu, frames come in, cells and logs are clicked on, an
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ..rigs.blender_scripts import pixels
 from .conftest import PICTURES, prepared
 from .preferences import (
     bring_preferences,
@@ -57,6 +59,14 @@ def settled_picture(blender: Window, name: str) -> None:
     blender.picture(name)
 
 
+def middle_of(path: Path) -> tuple[int, ...]:
+    """Return the pixel in the middle of a square RGBA picture."""
+    values = pixels(path)
+    side = math.isqrt(len(values) // 4)
+    begin = 4 * (side * side // 2 + side // 2)
+    return tuple(values[begin : begin + 4])
+
+
 def test_the_extension_is_installed_from_its_file(blender: Window, extension: Path) -> None:
     open_preferences(blender)
     install_from_disk(blender, blender.work / extension.name)
@@ -68,7 +78,7 @@ def test_a_scene_is_sent_by_a_click_and_its_frames_come_into_the_image_editor(bl
     open_menu(blender, "Render")
     settled_picture(blender, "0-menu")
     blender.press("Escape")
-    blender.picture("1-panel")
+    settled_picture(blender, "1-panel")
     middle, top, row = sidebar(blender)
     blender.click(middle, top + 4.2 * row)
     blender.wait_for(lambda now: now["sending"] or now["jobs"], "the click was taken")
@@ -84,6 +94,9 @@ def test_a_scene_is_sent_by_a_click_and_its_frames_come_into_the_image_editor(bl
     settled_picture(blender, "4-done")
     frames = sorted(path.name for path in (blender.work / "frames").iterdir())
     assert frames == [f"shot_{number:04d}.png" for number in range(1, 5)]
+    for name in frames:
+        red, green, blue, _ = middle_of(blender.work / "frames" / name)
+        assert red > 200 and green < 100 and blue < 100, "what was painted and not saved is there"
 
 
 def test_a_click_on_a_cell_shows_its_frame_and_stays_there(blender: Window) -> None:
