@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from .blend_blocks import NotBlocks
+from .capacity import usable_cores
 from .delta import pieces_pay
 from .errors import PackingError
 from .events import CancelToken
@@ -18,7 +19,7 @@ from .hash_cache import FileState, HashCache, StoredPiece
 from .job import PackedFile
 from .parallel import for_each
 from .pieces import CutFile, PlainFile, cut_file, packer, store_piece
-from .platform import usable_cores, user_folders
+from .platform import user_folders
 from .tracing import TracedFile
 
 _BLOCK = 1 << 20

@@ -6,8 +6,8 @@ import contextlib
 import errno
 import importlib
 import ipaddress
-import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +20,7 @@ from typing import Any
 
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 """What a file system without hard links says to one."""
+_FICLONE = 0x40049409
 
 
 @dataclass(frozen=True)
@@ -178,14 +179,14 @@ def put_text(path: Path, text: str, *, mode: int = 0o644) -> None:
             part.unlink(missing_ok=True)
 
 
-def rename_new(source: Path, target: Path) -> None:
+def rename_new(source: Path, target: Path, *, system: str = sys.platform) -> None:
     """Rename a file to a name that must be new: of many who try at once exactly one succeeds.
 
     Raises:
         FileExistsError: The name is taken.
         OSError: It can't be done; with one of `NO_LINKS` the file system has no hard links, which this takes.
     """
-    if os.name == "nt":
+    if system == "win32":
         os.rename(source, target)  # never replaces there
         return
     os.link(source, target)
@@ -206,6 +207,48 @@ def rename_if_absent(part: Path, target: Path) -> bool:
         return False
     replace(part, target)
     return True
+
+
+def remove_tree(folder: Path, *, system: str = sys.platform) -> None:
+    """Delete a folder of ours with all below it. Windows keeps read-only files, as all assets are, until they are none."""
+    if system == "win32":
+        for below in folder.rglob("*"):
+            below.chmod(0o666)
+    shutil.rmtree(folder)
+
+
+def can_be_named(part: str, *, system: str = sys.platform) -> bool:
+    """Tell whether a part of a store path is one name here: Windows takes some signs for a drive or another folder."""
+    return system != "win32" or not any(sign in part for sign in "\\:")
+
+
+def share_folder(folder: Path, mode: int, *, gid: int | None, system: str = sys.platform) -> None:
+    """Give a new folder to a group, where folders have one."""
+    if system == "win32":
+        return
+    if gid is not None:
+        with contextlib.suppress(PermissionError):  # not our group: the parent's setgid bit decides
+            os.chown(folder, -1, gid)
+    folder.chmod(mode)
+
+
+def share_blocks(source: int, sink: int, *, system: str = sys.platform) -> bool:
+    """Have a file share another's blocks, where the file system copies on write (btrfs, XFS): no time, no space.
+
+    Later edits of the source do not reach the clone. Hard links would not do: they are the same file.
+
+    Args:
+        source, sink: File descriptors.
+
+    Returns:
+        Whether it could.
+    """
+    if system != "linux":
+        return False
+    with contextlib.suppress(OSError):
+        importlib.import_module("fcntl").ioctl(sink, _FICLONE, source)
+        return True
+    return False
 
 
 class FileLock:
@@ -292,86 +335,3 @@ def is_this_computer(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-# -- what this computer has ----------------------------------------------------------------------------------------------
-
-_CGROUPS = Path("/sys/fs/cgroup")
-_OWN_CGROUPS = Path("/proc/self/cgroup")
-_UNKNOWN_MEMORY = 4 << 30
-
-
-def usable_cores(*, cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
-    """Return how many cores this process may use: affinity and container limits taken in."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [quota for folder in _own_folders(cgroups, own, "cpu") if (quota := _cores_of(folder))]
-    return max(1, min([cores, *(math.ceil(quota) for quota in quotas)]))
-
-
-def usable_memory(*, cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
-    """Return the bytes of memory that this process may use; 4 GiB where the system doesn't tell."""
-    limits = [limit for folder in _own_folders(cgroups, own, "memory") if (limit := _memory_of(folder))]
-    return min([_physical_memory(), *limits])
-
-
-def _physical_memory() -> int:
-    if sys.platform == "win32":
-        return _windows_memory()
-    if "SC_PHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return _UNKNOWN_MEMORY
-
-
-def _windows_memory() -> int:
-    import ctypes
-
-    class Status(ctypes.Structure):
-        _fields_ = [
-            ("size", ctypes.c_uint32),
-            ("load", ctypes.c_uint32),
-            *((f"n{i}", ctypes.c_uint64) for i in range(7)),
-        ]
-
-    status = Status(size=ctypes.sizeof(Status))
-    kernel: Any = ctypes.windll.kernel32 if hasattr(ctypes, "windll") else None
-    if kernel is None or not kernel.GlobalMemoryStatusEx(ctypes.byref(status)):
-        return _UNKNOWN_MEMORY
-    return int(status.n0)
-
-
-def _own_folders(cgroups: Path, own: Path, controller: str) -> list[Path]:
-    """Return the control groups that bind this process, from its own up to the root, of version 2 and 1."""
-    places = [cgroups, cgroups / controller]
-    for line in _lines(own):
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers and controller not in controllers.split(","):
-            continue
-        base = cgroups / controllers
-        group = base / path.strip("/")
-        places.extend(folder for folder in (group, *group.parents) if base in folder.parents)
-    return places
-
-
-def _cores_of(folder: Path) -> float | None:
-    words = " ".join(_lines(folder / "cpu.max")).split()
-    if not words:
-        words = [*_lines(folder / "cpu.cfs_quota_us"), *_lines(folder / "cpu.cfs_period_us")]
-    if len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]):
-        return int(words[0]) / int(words[1])
-    return None
-
-
-def _memory_of(folder: Path) -> int | None:
-    for name in ("memory.max", "memory.limit_in_bytes"):
-        for word in _lines(folder / name):
-            if word.isdigit():
-                return int(word)
-    return None
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return []

@@ -18,6 +18,8 @@ IN_BLENDER = sorted(ADDON.rglob("*.py"))
 BLENDERS_OWN = {"bpy", "mathutils", "addon_utils", "_cycles"}
 # Blender's process waits for nothing and has one thread: the worker process has the rest.
 WORKERS_OWN = {"threading", "concurrent", "multiprocessing", "asyncio", "queue", "socket", "ssl", "http", "urllib"}
+# These know that there are several systems; the last one is about Debian's packages.
+KNOW_SYSTEMS = {"platform.py", "capacity.py", "system_libraries.py"}
 MOST_LINES, MOST_FUNCTION_LINES = 400, 60
 
 
@@ -132,3 +134,11 @@ def test_house_numbers(path: Path) -> None:
 def test_the_table_of_options_needs_no_library() -> None:
     for module, dots, _ in imports(PACKAGE / "options.py"):
         assert dots or module.split(".")[0] in sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("path", [path for path in OUTSIDE if path.name not in KNOW_SYSTEMS], ids=name)
+def test_what_differs_between_systems_sits_in_one_place(path: Path) -> None:
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            asked = node.value.id, node.attr
+            assert asked not in (("os", "name"), ("sys", "platform")), f"line {node.lineno}: that is platform.py's"

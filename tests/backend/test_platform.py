@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from cloud_farm import platform
-from cloud_farm.platform import FileLock, usable_cores, usable_memory, user_folders
+from cloud_farm.platform import FileLock, user_folders
 
 
 def wait_for_text(path: Path, seconds: float = 10) -> str:
@@ -211,76 +211,45 @@ def test_windows_locks_by_its_own_way(tmp_path: Path, monkeypatch: pytest.Monkey
     assert FileLock(tmp_path / "lock", system="win32").is_held()
 
 
-# -- what this computer has ---------------------------------------------------------------------------------------------
+# -- files and folders ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def groups(tmp_path: Path) -> Path:
-    (tmp_path / "cgroup").mkdir()
-    return tmp_path / "cgroup"
+def test_a_name_that_must_be_new_is_never_replaced_on_windows_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    renamed: list[tuple[Path, Path]] = []
+    monkeypatch.setattr(os, "rename", lambda source, target: renamed.append((source, target)))
+    platform.rename_new(Path("a"), Path("b"), system="win32")
+    assert renamed == [(Path("a"), Path("b"))], "it never replaces there"
 
 
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+@pytest.mark.parametrize(("system", "mode"), [("linux", 0o444), ("darwin", 0o444), ("win32", 0o666)])
+def test_a_tree_is_removed_with_its_read_only_files(tmp_path: Path, system: str, mode: int) -> None:
+    asset, twin = tmp_path / "tree" / "below" / "asset", tmp_path / "twin"
+    asset.parent.mkdir(parents=True)
+    asset.touch(0o444)
+    os.link(asset, twin)
+    platform.remove_tree(tmp_path / "tree", system=system)
+    assert not (tmp_path / "tree").exists()
+    assert twin.stat().st_mode & 0o777 == mode, "Windows removes none that is read-only"
 
 
-def own(groups: Path, text: str) -> Path:
-    path = groups.parent / "own"
-    path.write_text(text)
-    return path
+def test_windows_takes_some_signs_for_more_than_a_name() -> None:
+    for part in ("C:", "a\\b", "a:b"):
+        assert platform.can_be_named(part, system="linux") and not platform.can_be_named(part, system="win32")
+    assert platform.can_be_named("frame_0001.png", system="win32")
 
 
-@pytest.fixture(autouse=True)
-def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
-    monkeypatch.setattr(platform, "_physical_memory", lambda: 64 << 30)
+def test_a_folder_is_shared_with_its_group_where_there_is_one(tmp_path: Path) -> None:
+    before = tmp_path.stat().st_mode
+    platform.share_folder(tmp_path, 0o2770, gid=None, system="win32")
+    assert tmp_path.stat().st_mode == before
+    platform.share_folder(tmp_path, 0o2770, gid=os.getgid(), system="darwin")
+    assert tmp_path.stat().st_mode & 0o7777 == 0o2770
 
 
-def test_without_limits_it_is_what_the_machine_has(groups: Path) -> None:
-    write(groups / "cpu.max", "max 100000\n")
-    write(groups / "memory.max", "max\n")
-    path = own(groups, "0::/\n")
-    assert usable_cores(cgroups=groups, own=path) == 8
-    assert usable_memory(cgroups=groups, own=path) == 64 << 30
-
-
-def test_version_2_the_tightest_group_counts(groups: Path) -> None:
-    write(groups / "user.slice" / "cpu.max", "250000 100000\n")
-    write(groups / "user.slice" / "memory.max", f"{6 << 30}\n")
-    write(groups / "user.slice" / "session" / "cpu.max", "max 100000\n")
-    write(groups / "user.slice" / "session" / "memory.max", f"{9 << 30}\n")
-    path = own(groups, "0::/user.slice/session\n")
-    assert usable_cores(cgroups=groups, own=path) == 3
-    assert usable_memory(cgroups=groups, own=path) == 6 << 30
-
-
-def test_version_1(groups: Path) -> None:
-    write(groups / "cpu,cpuacct" / "docker" / "x" / "cpu.cfs_quota_us", "150000\n")
-    write(groups / "cpu,cpuacct" / "docker" / "x" / "cpu.cfs_period_us", "100000\n")
-    write(groups / "cpu" / "cpu.cfs_quota_us", "-1\n")
-    write(groups / "cpu" / "cpu.cfs_period_us", "100000\n")
-    write(groups / "memory" / "docker" / "x" / "memory.limit_in_bytes", f"{3 << 30}\n")
-    write(groups / "memory" / "memory.limit_in_bytes", "9223372036854771712\n")
-    path = own(groups, "4:cpu,cpuacct:/docker/x\n3:memory:/docker/x\n1:name=systemd:/\n")
-    assert usable_cores(cgroups=groups, own=path) == 2
-    assert usable_memory(cgroups=groups, own=path) == 3 << 30
-
-
-@pytest.mark.parametrize("nonsense", ["", "abc", "0 0", "100000 0", "-5 3", "\x00\x01"])
-def test_nonsense_is_no_limit(groups: Path, nonsense: str) -> None:
-    write(groups / "cpu.max", nonsense)
-    write(groups / "memory.max", nonsense.split(" ")[0].replace("100000", "x").replace("0", "x"))
-    path = own(groups, nonsense)
-    assert usable_cores(cgroups=groups, own=path) == 8
-    assert usable_memory(cgroups=groups, own=path) == 64 << 30
-
-
-def test_less_than_one_core_is_one(groups: Path) -> None:
-    write(groups / "cpu.max", "20000 100000")
-    assert usable_cores(cgroups=groups, own=groups / "absent") == 1
-
-
-def test_this_computer_answers() -> None:
-    assert usable_cores() >= 1
-    assert usable_memory() > 256 << 20
+def test_blocks_are_shared_on_linux_alone(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 4096)
+    with open(tmp_path / "a", "rb") as source, open(tmp_path / "b", "w+b") as sink:
+        assert not platform.share_blocks(source.fileno(), sink.fileno(), system="darwin")
+        assert not platform.share_blocks(source.fileno(), sink.fileno(), system="win32")
+        could = platform.share_blocks(source.fileno(), sink.fileno(), system="linux")
+        assert sink.read() == (b"x" * 4096 if could else b"")

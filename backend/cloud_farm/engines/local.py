@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..capacity import usable_cores, usable_memory
 from ..checks import Check, judged
 from ..errors import EngineError, JobBusyError
 from ..history import user_name
 from ..job import Finding
 from ..layout import is_job_id
 from ..plan import RenderPlan
-from ..platform import end_group, start_detached, usable_cores, usable_memory, user_folders
+from ..platform import end_group, start_detached, user_folders
 from ..profile import FarmProfile
 from . import EngineJob, EngineStatus, TaskStatus
 from .local_files import JobFolder

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import os
 import secrets
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +14,11 @@ from typing import IO, NamedTuple
 
 from ..errors import StoreError
 from ..layout import PART
+from ..platform import share_blocks
 
 LONGEST_NAME = 255
 """Bytes of a name that any file system takes."""
 _BLOCK = 1 << 20
-_FICLONE = 0x40049409
 
 
 class CopySource(NamedTuple):
@@ -131,15 +129,4 @@ def hash_stream(stream: IO[bytes]) -> str:
 
 
 def _clone(source: IO[bytes], sink: IO[bytes]) -> bool:
-    """Share the source's blocks where the file system copies on write (btrfs, XFS): no time, no space.
-
-    Later edits of the source do not reach the clone. Hard links would not do: they are the same file.
-    """
-    if sys.platform != "linux" or isinstance(source, io.BytesIO):
-        return False
-    import fcntl
-
-    with contextlib.suppress(OSError):
-        fcntl.ioctl(sink.fileno(), _FICLONE, source.fileno())
-        return True
-    return False
+    return not isinstance(source, io.BytesIO) and share_blocks(source.fileno(), sink.fileno())

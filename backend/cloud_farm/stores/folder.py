@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import ExistsError, HashMismatchError, NotFoundError, StoreError
 from ..layout import ASSETS, PART
-from ..platform import NO_LINKS, rename_new, replace
+from ..platform import NO_LINKS, can_be_named, remove_tree, rename_new, replace, share_folder
 from ..profile import FarmProfile
 from . import Progress, StoreDescription, StoreEntry, Tail, silent
 from .file_copy import CopySource, copy_hashed, create_exclusive, hash_stream, part_beside, source_of
@@ -216,7 +216,7 @@ class FolderStore:
             raise StoreError(f"{entry} on the farm's volume is a link, so what lies there may not be ours. Remove it.")
         while place.exists():
             with self._errors(entry), contextlib.suppress(FileNotFoundError):  # another empties it at the same time
-                _remove_tree(place)
+                remove_tree(place)
 
     # -- inner ------------------------------------------------------------------------------------------------------
 
@@ -226,7 +226,7 @@ class FolderStore:
         Raises:
             StoreError: The path is not plainly inside the volume, or a symbolic link leads out of it.
         """
-        foreign = os.name == "nt" and any(sign in part for part in path.parts for sign in "\\:")
+        foreign = not all(map(can_be_named, path.parts))
         if path.is_absolute() or ".." in path.parts or "\x00" in str(path) or foreign:
             raise StoreError(f"{str(path)!r} is not a path inside the farm's volume.")
         place = self._root.joinpath(*path.parts)
@@ -262,11 +262,8 @@ class FolderStore:
                 if not missing.is_dir():
                     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
                 continue  # somebody else was faster
-            if os.name == "posix" and self._root in (missing, *missing.parents):
-                if self._gid is not None:
-                    with contextlib.suppress(PermissionError):  # not our group: the parent's setgid bit decides
-                        os.chown(missing, -1, self._gid)
-                missing.chmod(0o2777 & ~self._umask)
+            if self._root in (missing, *missing.parents):
+                share_folder(missing, 0o2777 & ~self._umask, gid=self._gid)
 
     def _write_part(self, reader: CopySource, part: Path, sha256: str | None, progress: Progress) -> None:
         with open(part, "x+b") as sink:
@@ -333,10 +330,3 @@ class FolderStore:
             advice = _ADVICE.get(error.errno or 0, "")
             reason = error.strerror or str(error)
             raise StoreError(f"{path} on the farm's volume ({self._root}): {reason}. {advice}".rstrip()) from error
-
-
-def _remove_tree(folder: Path) -> None:
-    if os.name == "nt":  # read-only files, as all assets are, can't be removed there
-        for below in folder.rglob("*"):
-            below.chmod(0o666)
-    shutil.rmtree(folder)
