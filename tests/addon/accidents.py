@@ -275,6 +275,9 @@ def saved_by_a_newer_add_on(folder: Path) -> Any:
     stored["frames"], stored["device"], stored["holography"] = 99, 99, {"depth": 3}
     bpy.ops.wm.save_mainfile()
     bpy.ops.wm.open_mainfile(filepath=str(folder / "newer.blend"))
+    opened = bpy.context.scene.cloud_farm
+    assert (opened.frames, opened.device) == ("", ""), "the choices are none of this add-on's"
+    assert opened["holography"]["depth"] == 3, "what the newer one wrote is kept"
     job = send()
     wait_for(lambda: state_of(job) == "done", "it is rendered")
     return frames(folder, "newer")
