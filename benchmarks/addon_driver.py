@@ -119,6 +119,7 @@ def main(plan: dict[str, Any]) -> dict[str, Any]:
     bpy.context.preferences.addons[MODULE].preferences.farm = "bench"
     session = importlib.import_module(f"{MODULE}.session").SESSION
     turns = Turns(session, importlib.import_module(f"{MODULE}.image_viewer"))
+    turns.until("first turns", lambda: session._has_looked_back)
     make_scene(folder, mebibytes=plan["mebibytes"], frames=plan["frames"] + 1)
     open_image_editor()
     began = time.perf_counter()

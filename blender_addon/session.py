@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _PACKAGE = __package__ or ""
 _BUSY_SECONDS, _IDLE_SECONDS = 0.1, 1.0
 _REFRESH_SECONDS = 30.0
+_LOADED_FIRST = ("json", "subprocess", ".cloud_farm.quiet_child", ".worker_client")
+"""What speaks to the worker, who is needed first: at the first time Python compiles it, one of them a turn."""
 _SHOWN_IN = {"PROPERTIES", "IMAGE_EDITOR", "PREFERENCES"}  # Blender keeps the status bar to itself, and draws it often
 
 
@@ -68,7 +71,7 @@ class Session:
         self._is_watched = False
         self._watched_farm = "local"
         self._asked_at = -_REFRESH_SECONDS
-        self._is_loaded = False
+        self._unloaded = list(_LOADED_FIRST)
         self._has_looked_back = False
         self._newly_sent = ""
         self._is_listing = False
@@ -164,10 +167,8 @@ class Session:
             return _IDLE_SECONDS
 
     def _listen(self) -> float:
-        if not self._is_loaded:
-            from . import worker_client  # noqa: F401 - at the first time Python compiles it: a turn of its own
-
-            self._is_loaded = True
+        if self._unloaded:
+            import_module(self._unloaded.pop(0), _PACKAGE)
             return _BUSY_SECONDS
         if not self._has_looked_back:
             self._has_looked_back = True

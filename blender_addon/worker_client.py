@@ -18,7 +18,7 @@ from typing import Any
 
 import bpy
 
-from .cloud_farm import platform
+from .cloud_farm import quiet_child
 from .cloud_farm.version import LAST_WORDS_SECONDS, PROTOCOL
 
 Answer = Callable[[Mapping[str, Any]], None]
@@ -39,7 +39,7 @@ def worker_path() -> tuple[list[str], list[str]]:
     an older PyYAML may take ours with it when it goes. After: the libraries of a `cloud-farm` that is installed or checked out.
     Some of them are compiled for another Python than this one; those Blender has itself.
     """
-    home, backend = Path(__file__).parent, Path(platform.__file__).parents[1]
+    home, backend = Path(__file__).parent, Path(quiet_child.__file__).parents[1]
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     unpacked = bpy.utils.user_resource("EXTENSIONS", path=f".local/lib/{version}/site-packages")
     first = [unpacked, *map(str, sorted((home / "wheels").glob("*.whl")))]
@@ -159,14 +159,14 @@ class WorkerClient:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     env=environment,
-                    **platform.quiet_child_flags(),
+                    **quiet_child.quiet_child_flags(),
                 )
             except OSError as error:
                 self._give_up(f"Cloud Farm's worker process can't be started: {error}")
                 return
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
-            platform.never_wait(stream.fileno())
+            quiet_child.never_wait(stream.fileno())
         self._received, self._greeted = b"", False
         atexit.register(self.close)
 

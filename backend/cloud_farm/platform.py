@@ -87,33 +87,6 @@ def child_flags(keep: Sequence[int] = (), *, system: str = sys.platform) -> dict
     return {"pass_fds": tuple(keep)}
 
 
-def quiet_child_flags(*, system: str = sys.platform) -> dict[str, Any]:
-    """Return what `Popen` needs for a child that ends with us, shows no window and gets no Ctrl-C of our terminal."""
-    if system == "win32":
-        return {"creationflags": _CREATE_NO_WINDOW | _CREATE_NEW_PROCESS_GROUP}
-    return {"start_new_session": True}
-
-
-_PIPE_NOWAIT = 0x00000001
-
-
-def never_wait(descriptor: int, *, system: str = sys.platform) -> None:
-    """Make a pipe say at once that it has nothing, or no room, in place of waiting.
-
-    Raises:
-        OSError: It is no pipe.
-    """
-    if system != "win32":
-        os.set_blocking(descriptor, False)
-        return
-    # Python before 3.12 can't do it there.
-    ctypes, msvcrt = importlib.import_module("ctypes"), importlib.import_module("msvcrt")
-    mode = ctypes.c_ulong(_PIPE_NOWAIT)
-    handle = ctypes.c_void_p(msvcrt.get_osfhandle(descriptor))
-    if not ctypes.windll.kernel32.SetNamedPipeHandleState(handle, ctypes.byref(mode), None, None):
-        raise ctypes.WinError()
-
-
 def start_detached(
     command: Sequence[str], *, log: Path, cwd: Path, environment: Mapping[str, str] | None = None
 ) -> int:

@@ -24,7 +24,7 @@ _WHEELS = ("--wheels", str(cache_folder() / "wheels"))
         ("bench_cli.py", ("--runs", "1"), 3),
         ("bench_plan.py", ("--sizes", "20", "40"), 8),
         ("bench_enable.py", ("--runs", "1", *_WHEELS), 10),
-        ("bench_ticks.py", ("--mebibytes", "0", "--frames", "3", "--stores", "folder", *_WHEELS), 16),
+        ("bench_ticks.py", ("--mebibytes", "0", "--frames", "3", "--stores", "folder", *_WHEELS), 20),
         ("bench_visible.py", ("--frames", "2", "--pause", "0.1", "--stores", "folder", *_WHEELS), 2),
         ("bench_render.py", ("--frames", "2", "--percentage", "5", "--samples", "1"), 2),
     ],

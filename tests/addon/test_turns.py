@@ -1,0 +1,24 @@
+"""What a turn of the add-on does: Blender's window stands still meanwhile, so it is little, however much there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import run_in_blender
+
+pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
+
+
+@pytest.fixture(scope="module")
+def turns(extension: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What came of each."""
+    return run_in_blender("turns.py", extension, tmp_path_factory.mktemp("turns"))
+
+
+def test_what_python_must_compile_is_loaded_one_module_a_turn(turns: dict[str, Any]) -> None:
+    first = turns["first"]
+    assert [len(modules) for modules in first["loaded"]].count(1) == 2 and max(map(len, first["loaded"])) == 1
+    assert (first["has all"], first["asked"]) == (True, False)
