@@ -79,8 +79,11 @@ class Following:
         """Go on with what an earlier Blender followed when it was closed, each as soon as its farm may be spoken to."""
         with contextlib.suppress(OSError):
             for note in self._folder().iterdir():
-                self._go_on_later(note.name, note.read_text(encoding="utf-8"))
-                self._looked_back.add(note.name)
+                with contextlib.suppress(
+                    OSError, UnicodeDecodeError
+                ):  # one that can't be read is not in the others' way
+                    self._go_on_later(note.name, note.read_text(encoding="utf-8"))
+                    self._looked_back.add(note.name)
 
     def take_list(self, jobs: Sequence[Mapping[str, Any]]) -> None:
         """Follow those of our jobs that run, and some whose frames are not all here."""

@@ -155,7 +155,8 @@ def _draw_findings(
     if not findings:
         return
     column = layout.column(align=True)
-    ordered = sorted(findings, key=lambda finding: list(SEVERITIES).index(finding["severity"]))
+    ranks = {severity: rank for rank, severity in enumerate(SEVERITIES)}
+    ordered = sorted(findings, key=lambda finding: ranks.get(finding["severity"], len(ranks)))
     for finding in ordered[:_MOST_FINDINGS]:
         text = " ".join(part for part in (finding["message"], finding["fix"]) if part)
         lines = column.column(align=True)

@@ -173,13 +173,13 @@ class WorkerClient:
     def _is_dead(self) -> bool:
         """Notice a worker that ended; everybody who waits for it is told."""
         assert self._process is not None
-        if self._process.poll() is None:
+        code = self._process.poll()
+        if code is None:
             return False
         while self._read():  # its last words
             pass
-        self._give_up(
-            f"Cloud Farm's worker process ended unexpectedly (exit code {self._process.returncode}). Its log: {self.log}"
-        )
+        if self._process is not None:  # else they were no answers, and that was told
+            self._give_up(f"Cloud Farm's worker process ended unexpectedly (exit code {code}). Its log: {self.log}")
         return True
 
     def _give_up(self, why: str, *, kind: str = "WorkerDied") -> None:
@@ -195,7 +195,10 @@ class WorkerClient:
         self._unsent = b""
         asked, self._asked = self._asked, {}
         for answer in asked.values():
-            answer({"error": {"kind": kind, "message": why, "exit_code": 1}})
+            try:
+                answer({"error": {"kind": kind, "message": why, "exit_code": 1}})
+            except Exception:  # noqa: BLE001 - what one does wrong must not leave the others waiting
+                traceback.print_exc()
 
     def _write(self) -> None:
         assert self._process is not None and self._process.stdin is not None
@@ -211,16 +214,19 @@ class WorkerClient:
 
     def _read(self) -> bool:
         """Take what came, a bounded number of lines at a time; tells whether there was a whole one."""
-        if self._process is None or self._process.stdout is None:
+        process = self._process
+        if process is None or process.stdout is None:
             return False
         try:
-            received = os.read(self._process.stdout.fileno(), _READ)
+            received = os.read(process.stdout.fileno(), _READ)
         except OSError:  # nothing there, or nobody
             received = b""
         self._received += received
         lines = self._received.split(b"\n")
         self._received = b"\n".join(lines[_MOST_LINES:]) if len(lines) > _MOST_LINES else lines[-1]
         for line in lines[: min(_MOST_LINES, len(lines) - 1)]:
+            if self._process is not process:
+                break  # it was given up over a line before: what was asked since is for the next worker
             try:
                 self._take(line)
             except Exception:  # noqa: BLE001 - what one line does wrong must not cost the others

@@ -246,6 +246,9 @@ def sent(session: Any, outbox: Any) -> dict[str, Any]:
         "checked anew": outbox.Sending(
             "local", "shot", folder, verb="preflight", result={**CHECKED, "findings": [], "estimate": None}
         ),
+        "newer words": outbox.Sending(
+            "local", "shot", folder, findings=[{**FINDING, "severity": "hint", "message": "It is new."}, FINDING]
+        ),
         "scouted": outbox.Sending("local", "shot", folder, verb="scout", result=SCOUTED),
     }.items():
         session.outbox.sending = sending

@@ -137,3 +137,13 @@ def test_what_was_followed_when_blender_was_closed_is_followed_at_the_next_start
     client.answer(7, event={"event": "frame_done", "path": "/f_0001.png"})
     client.answer(7, error=failed("StoreUnreachableError"))
     assert said == ["no"]
+
+
+def test_a_note_that_can_not_be_read_is_not_in_the_way_of_the_others(box: Any, tmp_path: Path) -> None:
+    (tmp_path / "broken").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "folder").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("local", encoding="utf-8")
+    box.look_back()
+    box.tick()
+    assert sorted(box.jobs) == ["a", "b"]

@@ -104,6 +104,11 @@ def test_why_it_was_not_sent_is_listed_with_what_to_click(drawn: dict[str, Any])
     assert "send_again" in buttons(drawn, "broken off")
 
 
+def test_a_finding_of_a_kind_that_is_not_known_comes_last(drawn: dict[str, Any]) -> None:
+    said = texts(drawn, "newer words")
+    assert 0 < said.index("Image 'wood'") < said.index("It is new.")
+
+
 def test_a_check_says_how_much_and_how_long(drawn: dict[str, Any]) -> None:
     said = texts(drawn, "checked")
     assert "12 files" in said and "24 frames in 6 chunks" in said

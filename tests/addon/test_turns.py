@@ -22,3 +22,12 @@ def test_what_python_must_compile_is_loaded_one_module_a_turn(turns: dict[str, A
     first = turns["first"]
     assert [len(modules) for modules in first["loaded"]].count(1) == 2 and max(map(len, first["loaded"])) == 1
     assert (first["has all"], first["asked"]) == (True, False)
+
+
+def test_a_worker_whose_last_words_are_no_answer_is_told_to_all_who_asked(turns: dict[str, Any]) -> None:
+    found = turns["last words"]
+    assert found["has news"] and not found["runs"]
+    (told,) = found["told"]
+    assert "something that is no answer" in told and "worker.log" in told
+    assert found["printed"] == ["KeyError: 'result'"], "what one of them does wrong is printed"
+    assert found["waits"], "what is asked thereupon is for the next worker"

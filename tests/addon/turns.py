@@ -5,7 +5,10 @@ python -I turns.py ZIP FOLDER ; prints one JSON object
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,10 +34,31 @@ def first_turns() -> dict[str, Any]:
     }
 
 
-def main(zip_file: str, _folder: Path) -> dict[str, Any]:
+def last_words(folder: Path) -> dict[str, Any]:
+    """Have a worker greet, say what is no answer, and end: one of those who asked can't take it, another asks again."""
+    client = part("worker_client").WorkerClient(folder / "worker.log")
+    hello = json.dumps({"protocol": part("cloud_farm.version").PROTOCOL})
+    client._command = [sys.executable, "-I", "-c", f"print({hello!r}); print('no answer'); print('nor this')"]
+    told: list[str] = []
+
+    def ask_again(line: Any) -> None:
+        told.append(line["error"]["message"])
+        client.ask("jobs", lambda line: told.append(line["error"]["message"]))
+
+    client.ask("hello", lambda line: told.append(line["result"]))
+    client.ask("jobs", ask_again)
+    client._start()
+    client._process.wait()
+    with contextlib.redirect_stderr(io.StringIO()) as printed:
+        has_news = client.poll()
+    found = {"has news": has_news, "told": list(told), "printed": printed.getvalue().splitlines()[-1:]}
+    return {**found, "waits": client.busy, "runs": client.running}
+
+
+def main(zip_file: str, folder: Path) -> dict[str, Any]:
     """Take one turn after the other."""
     bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
-    return {"first": first_turns()}
+    return {"first": first_turns(), "last words": last_words(folder)}
 
 
 if __name__ == "__main__":
