@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import bpy
 
 from .cloud_farm.choices import MOVIE_FORMATS
-from .properties import chosen_layers, settings_of
+from .properties import camera_elsewhere, chosen_layers, settings_of
 from .registering import of_classes
 from .translating import rpt_
 
@@ -24,6 +24,8 @@ SHOWN = {
 
 NO_PREVIEW_RANGE = "The timeline has no preview range."
 SET_PREVIEW_RANGE = "Set one in the Timeline, or choose other frames."
+CAMERA_ELSEWHERE = "Camera '{:s}' is not in this scene."
+CHOOSE_CAMERA = "Choose another in Overrides, or clear it there."
 
 
 class Finding(NamedTuple):
@@ -37,6 +39,7 @@ class Finding(NamedTuple):
 
 
 FIXES: Mapping[str, tuple[str, str]] = {
+    "camera_elsewhere": ("cloud_farm.clear_camera", "Clear Camera"),
     "no_camera": ("cloud_farm.use_camera", "Use Camera"),
     "movie_format": ("cloud_farm.use_images", "Use PNG Files"),
     "file_missing": ("file.find_missing_files", "Find Files"),
@@ -51,6 +54,9 @@ def quick_findings(scene: bpy.types.Scene) -> Iterator[Finding]:
     settings = settings_of(scene)
     if settings.camera is None and scene.camera is None and not any(marker.camera for marker in scene.timeline_markers):
         yield Finding("no_camera", "error", "The scene has no camera.", label, fix="Choose one.")
+    if (elsewhere := camera_elsewhere(scene)) is not None:
+        message = CAMERA_ELSEWHERE.format(elsewhere.name)
+        yield Finding("camera_elsewhere", "error", message, f"Object '{elsewhere.name}'", fix=CHOOSE_CAMERA)
     if settings.frames == "PREVIEW" and not scene.use_preview_range:
         yield Finding("no_preview_range", "error", NO_PREVIEW_RANGE, label, fix=SET_PREVIEW_RANGE)
     if chosen_layers(scene) == ():
@@ -128,6 +134,22 @@ class CLOUDFARM_OT_use_camera(bpy.types.Operator):
         return _DONE
 
 
+class CLOUDFARM_OT_clear_camera(bpy.types.Operator):
+    """Render the scene with its own camera, not with one that is not in it"""
+
+    bl_idname = "cloud_farm.clear_camera"
+    bl_label = "Clear Camera"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return context.scene is not None and context.scene.library is None
+
+    def execute(self, context: bpy.types.Context) -> Any:
+        settings_of(context.scene).camera = None
+        return _DONE
+
+
 class CLOUDFARM_OT_use_images(bpy.types.Operator):
     """Have the scene write PNG files in place of a movie"""
 
@@ -182,6 +204,6 @@ class CLOUDFARM_OT_show_datablock(bpy.types.Operator):
         return _NOT_DONE
 
 
-_CLASSES = (CLOUDFARM_OT_use_camera, CLOUDFARM_OT_use_images, CLOUDFARM_OT_show_datablock)
+_CLASSES = (CLOUDFARM_OT_use_camera, CLOUDFARM_OT_clear_camera, CLOUDFARM_OT_use_images, CLOUDFARM_OT_show_datablock)
 
 register, unregister = of_classes(_CLASSES)

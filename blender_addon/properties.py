@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 
 from .cloud_farm.options import TOOLTIPS
@@ -23,8 +25,14 @@ RANGES = (
 )
 
 
-def _is_camera(_self: object, candidate: bpy.types.Object) -> bool:
-    return candidate.type == "CAMERA"
+def is_among(objects: Any, wanted: bpy.types.Object) -> bool:
+    """Whether an object is one of a scene's or a view layer's; quick unless something of a library is called as it is."""
+    found = objects.get(wanted.name)
+    return found == wanted or (found is not None and any(item == wanted for item in objects))
+
+
+def _is_camera(settings: bpy.types.PropertyGroup, candidate: bpy.types.Object) -> bool:
+    return candidate.type == "CAMERA" and is_among(settings.id_data.objects, candidate)
 
 
 def _follow_or_not(_self: object, _context: bpy.types.Context) -> None:
@@ -117,6 +125,12 @@ def settings_of(scene: bpy.types.Scene | None) -> CloudFarmSceneSettings:
     """Return a scene's settings."""
     assert scene is not None
     return scene.cloud_farm  # type: ignore[attr-defined, no-any-return]
+
+
+def camera_elsewhere(scene: bpy.types.Scene) -> bpy.types.Object | None:
+    """Return the camera that is to be taken in place of the scene's, if that is deleted or another scene's by now."""
+    camera = settings_of(scene).camera
+    return camera if camera is not None and not is_among(scene.objects, camera) else None
 
 
 def chosen_layers(scene: bpy.types.Scene) -> tuple[str, ...] | None:

@@ -20,8 +20,8 @@ from .cloud_farm.frames import FrameRange
 from .cloud_farm.job import RenderJob
 from .cloud_farm.json_data import to_json
 from .cloud_farm.snapshots import HOLD, SNAPSHOT
-from .preflight import NO_PREVIEW_RANGE, SET_PREVIEW_RANGE
-from .properties import chosen_layers, settings_of
+from .preflight import CAMERA_ELSEWHERE, CHOOSE_CAMERA, NO_PREVIEW_RANGE, SET_PREVIEW_RANGE
+from .properties import camera_elsewhere, chosen_layers, settings_of
 
 _LEAST_ROOM = 1 << 20
 _UNTITLED = "untitled"
@@ -91,6 +91,8 @@ def read_job(scene: bpy.types.Scene, *, scene_file: Path, name: str) -> RenderJo
         )
     if settings.camera is None and scene.camera is None and not any(marker.camera for marker in scene.timeline_markers):
         raise InvalidJobError(f"Scene '{scene.name}' has no camera. Add one, or choose one in the Cloud Farm panel.")
+    if (elsewhere := camera_elsewhere(scene)) is not None:
+        raise InvalidJobError(f"{CAMERA_ELSEWHERE.format(elsewhere.name)} {CHOOSE_CAMERA}")
     layers = chosen_layers(scene)
     if layers == ():
         raise InvalidJobError("No view layer is chosen to be rendered. Choose one in the Cloud Farm panel, Overrides.")

@@ -98,6 +98,27 @@ def scene_has_no_camera(folder: Path) -> dict[str, Any]:
     return {"seen": codes(scene), "refused": refusal()}
 
 
+def camera_is_elsewhere(folder: Path) -> dict[str, Any]:
+    """Choose a camera in place of the scene's and delete it; then one that is another scene's, and clear it by its button."""
+    scene = make_scene(folder, "elsewhere")
+    settings, poll = scene.cloud_farm, part("properties")._is_camera
+    there = bpy.data.scenes.new("Other")
+    left, right = (bpy.data.objects.new(name, bpy.data.cameras.new(name)) for name in ("Left", "Right"))
+    scene.collection.objects.link(left)
+    there.collection.objects.link(right)
+    found: dict[str, Any] = {"offered": [poll(settings, left), poll(settings, right), poll(there.cloud_farm, right)]}
+    settings.camera = left
+    found["chosen"] = codes(scene)
+    with bpy.context.temp_override(selected_objects=[left], object=left):
+        bpy.ops.object.delete()
+    found["deleted"] = [settings.camera is not None, codes(scene), refusal()]
+    settings.camera = right
+    found["another's"] = [codes(scene), refusal()]
+    button = part("preflight").FIXES["camera_elsewhere"][0].removeprefix("cloud_farm.")
+    found["mended"] = [*getattr(bpy.ops.cloud_farm, button)(), codes(scene), settings.camera is None]
+    return found
+
+
 def scene_writes_a_movie(folder: Path) -> dict[str, Any]:
     """Check a scene whose output is a movie, and send it."""
     scene = make_scene(folder, "movie")
@@ -110,7 +131,7 @@ def scene_writes_a_movie(folder: Path) -> dict[str, Any]:
     return {**found, "frames": desk.frames(folder, "movie")}
 
 
-SCENES = (scene_has_no_camera, scene_writes_a_movie, file_was_never_saved)
+SCENES = (scene_has_no_camera, camera_is_elsewhere, scene_writes_a_movie, file_was_never_saved)
 
 
 def main(zip_file: str, folder: Path, *wanted: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from .conftest import run_in_blender
 
 pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
 
-EXPECTED = ("Error: Scene 'Scene' has no camera",)
+EXPECTED = ("Error: Scene 'Scene' has no camera", "Error: Camera '", "Info: Deleted 1 object")
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,17 @@ def test_a_scene_without_a_camera_is_refused_and_nothing_is_written(seen: dict[s
     found = seen["scene_has_no_camera"]
     assert found["seen"] == [["no_camera", "error"]]
     assert "Scene 'Scene' has no camera. Add one, or choose one in the Cloud Farm panel." in found["refused"]
+
+
+def test_a_camera_that_is_not_in_the_scene_is_told_before_anything_is_written_and_cleared_by_a_click(
+    seen: dict[str, Any],
+) -> None:
+    found, told = seen["camera_is_elsewhere"], [["camera_elsewhere", "error"]]
+    assert (found["offered"], found["chosen"]) == ([True, False, True], [])
+    is_kept, seen_then, refused = found["deleted"]
+    assert is_kept and seen_then == told and "Camera 'Left' is not in this scene." in refused
+    assert found["another's"][0] == told and "Camera 'Right' is not in this scene." in found["another's"][1]
+    assert found["mended"] == ["FINISHED", [], True]
 
 
 def test_a_movie_is_a_warning_and_comes_as_single_frames(seen: dict[str, Any]) -> None:
