@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import bpy
 
 from .cloud_farm.choices import MOVIE_FORMATS
-from .properties import camera_elsewhere, chosen_layers, settings_of
+from .properties import camera_elsewhere, chosen_layers, is_among, settings_of
 from .registering import of_classes
 from .translating import rpt_
 
@@ -105,6 +105,21 @@ def _outliners(context: bpy.types.Context) -> Iterator[bpy.types.SpaceOutliner]:
                 yield space
 
 
+def _why_not_selected(item: bpy.types.Object, context: bpy.types.Context) -> str:
+    """Select an object and nothing else; returns why it can't be selected, and leaves all as it is then. Empty if it was."""
+    layer = context.view_layer
+    if layer is None or not is_among(layer.objects, item):
+        return rpt_("Object '{:s}' is not in this view layer; it can be found in the Outliner").format(item.name)
+    item.select_set(True)
+    if not item.select_get():
+        return rpt_("Object '{:s}' is hidden or can't be selected; it can be found in the Outliner").format(item.name)
+    for other in layer.objects.selected:
+        if other != item:
+            other.select_set(False)
+    layer.objects.active = item
+    return ""
+
+
 class CLOUDFARM_OT_use_camera(bpy.types.Operator):
     """Make a camera of this scene the one that renders"""
 
@@ -175,33 +190,26 @@ class CLOUDFARM_OT_show_datablock(bpy.types.Operator):
 
     bl_idname = "cloud_farm.show_datablock"
     bl_label = "Show"
-    bl_options = {"INTERNAL"}
+    bl_options = {"INTERNAL", "UNDO"}
 
     datablock: bpy.props.StringProperty(options={"HIDDEN", "SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> Any:
-        found = find_datablock(self.datablock)
-        if (
-            isinstance(found, bpy.types.Object)
-            and context.view_layer is not None
-            and found.name in context.view_layer.objects
-        ):
-            for item in context.selected_objects:
-                item.select_set(False)
-            found.select_set(True)
-            context.view_layer.objects.active = found
+        found, why_not = find_datablock(self.datablock), ""
+        if isinstance(found, bpy.types.Object) and not (why_not := _why_not_selected(found, context)):
             return _DONE
         if isinstance(found, bpy.types.Image):
             from . import image_viewer
 
             if image_viewer.open_image(found, context):
                 return _DONE
-        if found is not None and _find_in_outliner(found.name, context):
-            return _DONE
-        self.report(
-            {"INFO"}, rpt_("{:s} can be found in the Outliner, display mode Blender File").format(self.datablock)
-        )
-        return _NOT_DONE
+        is_shown = found is not None and _find_in_outliner(found.name, context)
+        if why_not:
+            self.report({"WARNING"}, why_not)
+        elif not is_shown:
+            there = rpt_("{:s} can be found in the Outliner, display mode Blender File")
+            self.report({"INFO"}, there.format(self.datablock))
+        return _DONE if is_shown else _NOT_DONE
 
 
 _CLASSES = (CLOUDFARM_OT_use_camera, CLOUDFARM_OT_clear_camera, CLOUDFARM_OT_use_images, CLOUDFARM_OT_show_datablock)

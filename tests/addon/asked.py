@@ -140,6 +140,34 @@ def found_in_outliner() -> list[str]:
     return [*found, *show(datablock="Sound 'rain'"), area.spaces.active.filter_text]
 
 
+def objects_clicked(scene: Any) -> dict[str, Any]:
+    """Click on findings about objects: one that is seen, then by Undo back, and those that can't be selected where we are."""
+    why_not, show = part("preflight")._why_not_selected, bpy.ops.cloud_farm.show_datablock
+    made = {name: bpy.data.objects.new(name, None) for name in ("Before", "Seen", "Hidden", "Locked", "Far")}
+    for name in ("Before", "Seen", "Hidden", "Locked"):
+        scene.collection.objects.link(made[name])
+    made["Hidden"].hide_set(True)
+    made["Locked"].hide_select = True
+    made["Far"].use_fake_user = True
+    made["Before"].select_set(True)
+    bpy.context.view_layer.objects.active = made["Before"]
+    bpy.ops.ed.undo_push(message="Before the click")
+    found: dict[str, Any] = {"shown": [*show("EXEC_DEFAULT", True, datablock="Object 'Seen'"), *selected()]}
+    bpy.ops.ed.undo()
+    found["undone"] = selected()
+    for name in ("Hidden", "Locked", "Far"):
+        found[name] = [why_not(bpy.data.objects[name], bpy.context), *selected()]
+    (area,) = [area for area in bpy.context.window.screen.areas if area.type == "OUTLINER"]
+    found["in the outliner"] = [*show(datablock="Object 'Hidden'"), area.spaces.active.filter_text]
+    return found
+
+
+def selected() -> list[str]:
+    """Return the names of the active object, and of all that are selected."""
+    context = bpy.context
+    return [context.view_layer.objects.active.name, *sorted(item.name for item in context.selected_objects)]
+
+
 def farm_without_a_password(folder: Path) -> list[Any]:
     """Send to a farm whose profile names a user and no password."""
     profile = {
@@ -169,6 +197,7 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
         "painted": painted(folder),
         "typed": frames_typed(scene),
         "clicked": found_in_outliner(),
+        "objects": objects_clicked(scene),
         "no password": farm_without_a_password(folder),
         "named": named(("", "other", "studio", "my farm")),
     }

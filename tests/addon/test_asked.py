@@ -12,7 +12,8 @@ from .conftest import run_in_blender
 pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
 
 EXPECTED = (
-    "Warning: The job is not listed any more", "Info: Sound 'rain' can be found in the Outliner", "Info: Saved a copy in ",
+    "Warning: The job is not listed any more", "Info: Sound 'rain' can be found in the Outliner", "Warning: Object 'Hidden' is hidden or can't be selected",
+    "Info: Saved a copy in ",
 )  # fmt: skip
 
 
@@ -59,6 +60,23 @@ def test_a_name_that_no_farm_can_have_is_told_as_one_types(seen: dict[str, Any])
 
 def test_a_click_on_what_has_no_editor_of_its_own_finds_it_in_the_outliner(seen: dict[str, Any]) -> None:
     assert seen["clicked"] == ["CANCELLED", "", "FINISHED", "rain"]
+
+
+def test_a_click_on_an_object_selects_it_and_can_be_undone(seen: dict[str, Any]) -> None:
+    found = seen["objects"]
+    assert found["shown"] == ["FINISHED", "Seen", "Seen"] and found["undone"] == ["Before", "Before"]
+
+
+def test_an_object_that_can_not_be_selected_says_why_and_nothing_else_is_let_go(seen: dict[str, Any]) -> None:
+    found = seen["objects"]
+    for name, why in (
+        ("Hidden", "is hidden or"),
+        ("Locked", "can't be selected"),
+        ("Far", "is not in this view layer"),
+    ):
+        said, *chosen = found[name]
+        assert f"Object '{name}'" in said and why in said and chosen == ["Before", "Before"]
+    assert found["in the outliner"] == ["FINISHED", "Hidden"]
 
 
 def test_who_gave_no_password_is_told_where_to_give_it(seen: dict[str, Any]) -> None:
