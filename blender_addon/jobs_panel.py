@@ -19,6 +19,7 @@ from .properties import state_of
 from .registering import of_classes
 from .session import SESSION
 from .translating import iface_
+from .wording import worded
 
 _ICONS: dict[str, Any] = {
     "uploading": "EXPORT", "queued": "SORTTIME", "rendering": "RENDER_ANIMATION", "paused": "PAUSE", "cancelling": "CANCEL",
@@ -123,7 +124,7 @@ def _draw_job(
 def messages_of(job: Mapping[str, Any], picture: Mapping[str, Any]) -> list[str]:
     """Return what went wrong with a job, in plain words; of a job that is not followed the list knows one sentence."""
     told = [*picture.get("messages", ()), *picture.get("not_landed", ())]
-    return [*(told or filter(None, [job["message"]])), *picture.get("set_aside", ())]
+    return [*(told or filter(None, [worded(job["message"])])), *picture.get("set_aside", ())]
 
 
 def _draw_messages(layout: bpy.types.UILayout, messages: list[str], context: bpy.types.Context) -> None:

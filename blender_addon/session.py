@@ -18,6 +18,7 @@ from . import image_viewer, text_viewer
 from .drawing import windows
 from .farms import Farms
 from .following import Following
+from .job_rows import JobRows, row_of
 from .outbox import Outbox
 from .previews import Previews
 from .wording import reword
@@ -68,6 +69,7 @@ class Session:
         self.listing_problem = ""
         self._client: WorkerClient | None = None
         self._changed = False
+        self._rows = JobRows()
         self._is_watched = False
         self._watched_farm = "local"
         self._asked_at = -_REFRESH_SECONDS
@@ -147,6 +149,7 @@ class Session:
 
     def show_again(self) -> None:
         """Fill Blender's own list anew, which it empties with each file."""
+        self._rows.forget()
         self._changed = True
 
     def end(self) -> None:
@@ -189,7 +192,7 @@ class Session:
             self._changed = False
             self._mirror()
             redraw()
-        return _BUSY_SECONDS if self._client.busy else _IDLE_SECONDS
+        return _BUSY_SECONDS if self._client.busy or self._changed else _IDLE_SECONDS
 
     def _take_submitted(self, job: str, farm: str) -> None:
         self._newly_sent = job
@@ -229,7 +232,9 @@ class Session:
             self.listing_problem = str(line["error"]["message"])
             return
         self.listing_problem = ""
-        self.jobs = [{**job, "farm": farm} for job in line["result"]["jobs"]]
+        self.jobs = line["result"]["jobs"]
+        for job in self.jobs:
+            job["farm"] = farm
         self.following.take_list(self.jobs)
 
     def _take_control(self, job: str, farm: str, line: Mapping[str, Any]) -> None:
@@ -257,25 +262,18 @@ class Session:
     # -- what Blender draws ---------------------------------------------------------------------------------------------
 
     def _mirror(self) -> None:
-        """Copy the jobs into the list that Blender can draw."""
+        """Copy the jobs into the list that Blender can draw; of very many some each turn."""
         from .properties import state_of
 
         state = state_of(bpy.context)
         chosen = state.jobs[state.active_job].name if 0 <= state.active_job < len(state.jobs) else ""
-        if self._newly_sent and self.job(self._newly_sent) is not None:
+        rows = [row_of(job, self.pictures.get(job["id"], {})) for job in self.jobs]
+        self._changed |= not self._rows.write(state.jobs, rows)
+        if self._newly_sent and self._rows.place_of(self._newly_sent) is not None:
             chosen, self._newly_sent = self._newly_sent, ""
-        if [item.name for item in state.jobs] != [job["id"] for job in self.jobs]:
-            state.jobs.clear()
-            for job in self.jobs:
-                state.jobs.add().name = job["id"]
-        place = next((i for i, job in enumerate(self.jobs) if job["id"] == chosen), 0)
+        place = self._rows.place_of(chosen) or 0
         if state.active_job != place:
             state.active_job = place
-        for item, job in zip(state.jobs, self.jobs, strict=True):
-            item.title, item.farm, item.state, item.owner = job["title"], job["farm"], job["state"], job["owner"]
-            item.done, item.failed, item.total = job["frames_done"], job["frames_failed"], job["frames_total"]
-            left = self.pictures.get(job["id"], {}).get("eta_seconds") if job["state"] == "rendering" else None
-            item.created, item.seconds_left = job["created"], -1.0 if left is None else left
 
 
 def may_reach(farm: str) -> bool:

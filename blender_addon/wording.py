@@ -7,12 +7,13 @@ that is changed, here, on its way from the worker to the panel. A test goes thro
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 _KEYS = {"message", "messages", "fix", "not_landed"}
 """Where sentences are in what the worker says."""
+_LATER = "jobs"
+"""A list of thousands, each with a sentence: who shows one of them words it then."""
 _COMMAND = r"cloud-farm (?P<verb>retry|resume|cancel|delete)(?P<rest>(?: (?:--[a-z-]+|…|\d+d|[\w-]+-\d{8}-\w{6}))*)"
 _SENTENCES = (
     # what the command line shows, and the panel shows anyway
@@ -63,6 +64,7 @@ def _command() -> re.Pattern[str]:
     return re.compile(rf"(?P<with> with)?(?P<colon>:)? {_COMMAND}")
 
 
+@lru_cache(maxsize=1024)  # what is told of a job is told again with each of its frames, and drawn again and again
 def worded(text: str) -> str:
     """Return a sentence as the panel says it."""
     said = text
@@ -73,11 +75,11 @@ def worded(text: str) -> str:
 
 
 def reword(data: Any, *, key: str = "") -> Any:
-    """Return what the worker said with every sentence in it as the panel says it."""
+    """Return what the worker said with every sentence in it as the panel says it, but for those of listed jobs."""
     if isinstance(data, str):
         return worded(data) if key in _KEYS else data
-    if isinstance(data, Mapping):
-        return {name: reword(value, key=name) for name, value in data.items()}
+    if isinstance(data, dict):
+        return {name: value if name == _LATER else reword(value, key=name) for name, value in data.items()}
     if isinstance(data, list):
         return [reword(value, key=key) for value in data]
     return data

@@ -307,7 +307,10 @@ def looked_at(session: Any) -> dict[str, Any]:
         found[f"frames {folder}"] = draw(session)
     part("image_viewer").forget()
     aside = "1 frame file was put into /out (shot): something newer has its name."
-    session.jobs, session.pictures = [{**JOB, "message": "It is known."}], {JOB["id"]: {"set_aside": [aside]}}
+    session.jobs, session.pictures = (
+        [{**JOB, "message": f"It is known. Clear it away with: cloud-farm delete --yes {JOB['id']}"}],
+        {JOB["id"]: {"set_aside": [aside]}},
+    )
     found["aside"] = draw(session)
     session.jobs = [{**JOB, "state": "failed", "stalled": True, "page": "https://argo.example.com/workflows"}]
     failed = part("job_operators").failed_frames

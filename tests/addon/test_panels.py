@@ -161,6 +161,7 @@ def test_frames_that_can_not_be_scrubbed_say_why(drawn: dict[str, Any]) -> None:
 def test_frames_that_were_put_beside_their_folder_are_told_with_all_else(drawn: dict[str, Any]) -> None:
     said = texts(drawn, "aside", JOBS)
     assert "1 frame file was put into /out (shot): something newer has its name." in said and "It is known." in said
+    assert "Clear it away with Delete." in said and "cloud-farm" not in said
 
 
 def test_a_row_of_the_list_says_whose_how_old_and_how_far(drawn: dict[str, Any]) -> None:

@@ -24,6 +24,10 @@ def test_what_python_must_compile_is_loaded_one_module_a_turn(turns: dict[str, A
     assert (first["has all"], first["asked"]) == (True, False)
 
 
+def test_very_many_jobs_are_listed_in_several_turns_and_what_changes_in_one(turns: dict[str, Any]) -> None:
+    assert turns["many"] == {"at first": [4, "shot-0"], "new": [1, "shot-700"], "another file": [5, "shot-5000"]}
+
+
 def test_a_worker_whose_last_words_are_no_answer_is_told_to_all_who_asked(turns: dict[str, Any]) -> None:
     found = turns["last words"]
     assert found["has news"] and not found["runs"]

@@ -87,7 +87,20 @@ def test_the_button_takes_the_place_of_the_command(wording: ModuleType, text: st
 
 def test_only_sentences_are_changed(wording: ModuleType) -> None:
     text = f"Go on with: cloud-farm resume {JOB}"
-    line = {"id": 1, "result": {"jobs": [{"id": JOB, "message": text, "title": text}], "messages": [text]}}
+    line = {"id": 1, "result": {"job": JOB, "message": text, "title": text, "messages": [text]}}
     assert wording.reword(line) == {
-        "id": 1, "result": {"jobs": [{"id": JOB, "message": "Go on with Resume.", "title": text}], "messages": ["Go on with Resume."]},
+        "id": 1, "result": {"job": JOB, "message": "Go on with Resume.", "title": text, "messages": ["Go on with Resume."]},
     }  # fmt: skip
+
+
+def test_jobs_of_a_list_are_left_for_who_shows_one(wording: ModuleType) -> None:
+    """There may be thousands, and one of their sentences is read."""
+    jobs = [{"id": JOB, "message": f"Go on with: cloud-farm resume {JOB}"}] * 2000
+    assert wording.reword({"id": 1, "result": {"jobs": jobs}})["result"]["jobs"] is jobs
+
+
+def test_a_sentence_is_worded_once_however_often_it_is_told(wording: ModuleType) -> None:
+    before = wording.worded.cache_info().misses
+    for _ in range(100):
+        wording.reword({"id": 1, "event": {"messages": ["It is told with each frame."]}})
+    assert wording.worded.cache_info().misses == before + 1

@@ -11,6 +11,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bpy
@@ -55,10 +56,45 @@ def last_words(folder: Path) -> dict[str, Any]:
     return {**found, "waits": client.busy, "runs": client.running}
 
 
+def job(number: int) -> dict[str, Any]:
+    """Return a job as the worker tells of it."""
+    return {
+        "id": f"shot-{number}", "title": "shot", "state": "done", "owner": "ada", "created": "2026-11-29T10:00:00Z", "is_ours": True,
+        "frames_done": 3, "frames_failed": 0, "frames_total": 3, "landed": 3, "message": "",
+    }  # fmt: skip
+
+
+def turns_until_listed(session: Any, jobs: list[dict[str, Any]]) -> list[Any]:
+    """Be told of jobs; returns after how many turns Blender's own list has them, and which of them is chosen then."""
+    session._take_jobs("local", {"result": {"jobs": jobs}})
+    session._changed, turns = True, 0
+    while session._changed:
+        session.tick()
+        turns += 1
+    state = bpy.context.window_manager.cloud_farm
+    assert [item.name for item in state.jobs] == [one["id"] for one in jobs]
+    assert [item.done for item in state.jobs] == [one["frames_done"] for one in jobs]
+    return [turns, state.jobs[state.active_job].name]
+
+
+def many_jobs() -> dict[str, Any]:
+    """Be told of a thousand jobs, of one that is new while another is chosen, and open another file."""
+    session, jobs = part("session").SESSION, [job(number) for number in range(1000)]
+    session._client = SimpleNamespace(poll=lambda: False, busy=False)
+    found: dict[str, Any] = {"at first": turns_until_listed(session, jobs)}
+    bpy.context.window_manager.cloud_farm.active_job = 700
+    jobs = [job(5000), *[{**one, "frames_done": 2, "landed": 2} if one["id"] == "shot-3" else one for one in jobs]]
+    found["new"] = turns_until_listed(session, jobs)
+    bpy.ops.wm.read_homefile(use_empty=True)
+    found["another file"] = turns_until_listed(session, jobs)
+    session._client = None
+    return found
+
+
 def main(zip_file: str, folder: Path) -> dict[str, Any]:
     """Take one turn after the other."""
     bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
-    return {"first": first_turns(), "last words": last_words(folder)}
+    return {"first": first_turns(), "many": many_jobs(), "last words": last_words(folder)}
 
 
 if __name__ == "__main__":
