@@ -84,12 +84,16 @@ def _show_newest(key: _Key, shown: ShownFrames, title: str) -> None:
     try:
         image = _image(key, shown, title, shown.newest)
     except RuntimeError as error:
-        why_not = rpt_("Frame {:d} can't be shown: {:s}").format(shown.newest, str(error).strip())
-        shown.note_unreadable(shown.newest, why_not)
+        _note_unreadable(shown, error)
         return  # the others go on
     image.reload()
     for space in _showing(image):
         _point(space, shown)
+
+
+def _note_unreadable(shown: ShownFrames, error: RuntimeError) -> None:
+    why_not = rpt_("Frame {:d} can't be shown: {:s}").format(shown.newest, str(error).strip())
+    shown.note_unreadable(shown.newest, why_not)
 
 
 def _let_go(key: _Key) -> None:
@@ -149,14 +153,31 @@ def _first_of(job: str) -> _Key:
 
 
 def preview_made(job: str, title: str, path: Path) -> None:
-    """Show the preview of a job's newest frame."""
+    """Show the preview of a job's newest frame; one that can't be read is told as frames are."""
+    try:
+        image = _preview(job, f"{title} (Cloud Farm preview)", path)
+    except RuntimeError as error:
+        if _first_of(job) in _SHOWN:
+            _note_unreadable(_SHOWN[_first_of(job)], error)
+        return
+    image.reload()
+    list(_showing(image))
+
+
+def _preview(job: str, name: str, path: Path) -> bpy.types.Image:
+    """Return the image of a job's previews.
+
+    Raises:
+        RuntimeError: It can't be read.
+    """
+    why_not = why_unreadable(path)
+    if why_not:
+        raise RuntimeError(why_not)
     image = _found(job, mark=_PREVIEW)
     if image is None:
         image = bpy.data.images.load(str(path), check_existing=False)
-        image.name = f"{title} (Cloud Farm preview)"
-        image[_PREVIEW] = job
-    image.reload()
-    list(_showing(image))
+        image.name, image[_PREVIEW] = name, job
+    return image
 
 
 def show(
