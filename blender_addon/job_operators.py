@@ -276,6 +276,11 @@ class CLOUDFARM_OT_add_strip(_OnJob):
         return _DONE
 
 
+def _landing(job: Mapping[str, Any]) -> str:
+    """Return the folder in which a job's frames land; empty if nobody said so yet."""
+    return str(SESSION.pictures.get(job["id"], {}).get("landing") or "")
+
+
 class CLOUDFARM_OT_open_folder(_OnJob):
     """Open the folder in which the job's frames land"""
 
@@ -285,10 +290,13 @@ class CLOUDFARM_OT_open_folder(_OnJob):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         job = active_job(context)
-        return job is not None and Path(SESSION.pictures.get(job["id"], {}).get("landing", "")).is_dir()
+        return job is not None and bool(_landing(job))  # no look at the disk: Blender asks as often as it draws
 
     def act(self, context: bpy.types.Context, job: Mapping[str, Any]) -> Any:
-        bpy.ops.wm.path_open(filepath=str(SESSION.pictures[job["id"]]["landing"]))
+        folder = _landing(job)
+        if not folder or not Path(folder).is_dir():
+            return self._told(rpt_("The folder is not here: {:s}").format(folder))
+        bpy.ops.wm.path_open(filepath=folder)
         return _DONE
 
 

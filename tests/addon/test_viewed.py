@@ -10,11 +10,13 @@ import pytest
 from .conftest import run_in_blender
 
 pytestmark = [pytest.mark.blender, pytest.mark.every_blender]
+EXPECTED = ("Warning: The folder is not here: ",)
+"""What Blender prints of what an operator reports."""
 
 
 @pytest.fixture(scope="module")
 def seen(extension: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return run_in_blender("viewed.py", extension, tmp_path_factory.mktemp("viewed"))
+    return run_in_blender("viewed.py", extension, tmp_path_factory.mktemp("viewed"), expected=EXPECTED)
 
 
 def test_a_preview_that_can_not_be_read_is_told_as_frames_are(seen: dict[str, Any]) -> None:
@@ -22,3 +24,10 @@ def test_a_preview_that_can_not_be_read_is_told_as_frames_are(seen: dict[str, An
     assert found["gone"] == ["Frame 1 can't be shown: /gone.png can't be read: No such file or directory."]
     assert found["images"] == ["large (Cloud Farm preview)"]
     assert found["gone again"] == 1
+
+
+def test_the_folder_of_frames_is_looked_for_when_it_is_asked_for_and_never_while_drawing(seen: dict[str, Any]) -> None:
+    found = seen["folder_is_away"]
+    assert not found["unknown"], "nobody said yet where that is"
+    assert found["drawn"] == [True, []]
+    assert found["pressed"] == ["CANCELLED"]

@@ -14,6 +14,8 @@ import bpy
 
 sys.path.insert(0, str(Path(__file__).parent))
 part: Any = importlib.import_module("desk").part
+JOB = {"id": "seen-20261130-abc123", "title": "seen", "farm": "local", "state": "done", "owner": "", "created": ""}
+JOB |= {"frames_done": 3, "frames_failed": 0, "frames_total": 3}
 
 
 def picture(path: Path) -> Path:
@@ -23,6 +25,13 @@ def picture(path: Path) -> Path:
     image.save()
     bpy.data.images.remove(image)
     return path
+
+
+def list_job() -> None:
+    """Have the job in the list, and chosen."""
+    session = part("session").SESSION
+    session.jobs, session.problem = [dict(JOB)], ""
+    session._mirror()
 
 
 def preview_is_gone(viewer: Any, folder: Path) -> dict[str, Any]:
@@ -42,7 +51,22 @@ def preview_is_gone(viewer: Any, folder: Path) -> dict[str, Any]:
     return {**found, "gone again": len(viewer.problems_of("large"))}
 
 
-ACTS = (preview_is_gone,)
+def folder_is_away(_viewer: Any, folder: Path) -> dict[str, Any]:
+    """Draw the button that opens the folder of frames, on a disk that must not be looked at meanwhile; then press it."""
+    list_job()
+    session, button = part("session").SESSION, bpy.ops.cloud_farm.open_folder
+    found: dict[str, Any] = {"unknown": button.poll()}
+    session.pictures[JOB["id"]] = {"landing": str(folder / "away")}
+    looks: list[str] = []
+    is_dir = Path.is_dir
+    Path.is_dir = lambda path: bool(looks.append(str(path)))  # type: ignore[method-assign]
+    found["drawn"] = [button.poll(), looks[:]]
+    Path.is_dir = is_dir  # type: ignore[method-assign]
+    found["pressed"] = [*button()]
+    return found
+
+
+ACTS = (preview_is_gone, folder_is_away)
 
 
 def main(zip_file: str, folder: Path) -> dict[str, Any]:
