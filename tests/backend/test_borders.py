@@ -19,7 +19,7 @@ BLENDERS_OWN = {"bpy", "mathutils", "addon_utils", "_cycles"}
 # Blender's process waits for nothing and has one thread: the worker process has the rest.
 WORKERS_OWN = {"threading", "concurrent", "multiprocessing", "asyncio", "queue", "socket", "ssl", "http", "urllib"}
 # These know that there are several systems; the last one is about Debian's packages.
-KNOW_SYSTEMS = {"platform.py", "capacity.py", "system_libraries.py"}
+KNOW_SYSTEMS = {"platform.py", "capacity.py", "quiet_child.py", "system_libraries.py"}
 MOST_LINES, MOST_FUNCTION_LINES = 400, 60
 
 
