@@ -5,6 +5,7 @@ It clicks on nothing: the test does, from outside.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -15,7 +16,7 @@ from typing import Any
 import bpy
 
 MODULE = "bl_ext.user_default.cloud_farm"
-_STATE = Path("state.json")
+_STATE, _PAGE = Path("state.json"), "Cloud Farm"
 _SEEN: dict[str, float] = {}
 _ANNOUNCED: list[bool] = []
 """Once the sidebar was drawn while a copy was about to be saved."""
@@ -86,13 +87,23 @@ def paint() -> None:
     texture.update()
 
 
-def turn_page() -> None:
-    """Show our page of the sidebar."""
-    for area in bpy.context.window_manager.windows[0].screen.areas:
-        for region in area.regions:
-            if area.type == "IMAGE_EDITOR" and region.type == "UI":
-                region.active_panel_category = "Cloud Farm"
-                area.tag_redraw()
+def turn_page() -> float | None:
+    """Show our page of the sidebar; it has pages once it was drawn."""
+    region = sidebar()
+    if region.active_panel_category == _PAGE:
+        return None
+    with contextlib.suppress(TypeError, AttributeError):  # there is no such page yet, or none at all
+        region.active_panel_category = _PAGE
+    region.tag_redraw()
+    return 0.3
+
+
+def sidebar() -> Any:
+    """Return the Image Editor's sidebar."""
+    areas = bpy.context.window_manager.windows[0].screen.areas
+    return next(
+        region for area in areas if area.type == "IMAGE_EDITOR" for region in area.regions if region.type == "UI"
+    )
 
 
 def watch() -> float:
@@ -121,6 +132,7 @@ def places() -> dict[str, Any]:
             for region in area.regions
         },
         "page": bpy.context.preferences.active_section,
+        "sidebar": sidebar().active_panel_category,
         "searched": bpy.context.window_manager.addon_search,
         "operators": [name for name in dir(bpy.types) if name.startswith("CLOUD_FARM_OT_")],
     }

@@ -46,9 +46,7 @@ def blender(suite: str, extension: Path, tmp_path_factory: pytest.TempPathFactor
 
 def sidebar(blender: Window) -> tuple[float, float, float]:
     """Return the middle of the sidebar, its upper edge, and the height of one row, in the screen's pixels."""
-    state = blender.wait_for(
-        lambda now: now["regions"].get("IMAGE_EDITOR UI", [0, 0, 0])[2] > 100, "the sidebar is open"
-    )
+    state = blender.wait_for(lambda now: now["sidebar"] == "Cloud Farm", "the sidebar is open on our page")
     x, y, width, height = state["regions"]["IMAGE_EDITOR UI"]
     return x + width / 2, screen_y(y + height), 20.0
 
