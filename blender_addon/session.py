@@ -71,6 +71,7 @@ class Session:
         self._changed = False
         self._rows = JobRows()
         self._is_watched = False
+        self._was_drawn = False
         self._watched_farm = "local"
         self._asked_at = -_REFRESH_SECONDS
         self._unloaded = list(_LOADED_FIRST)
@@ -97,7 +98,7 @@ class Session:
 
     def watch(self, farm: str) -> None:
         """Somebody looks at the list of jobs: keep it fresh. Called while drawing, so it only takes a note."""
-        self._is_watched = True
+        self._is_watched = self._was_drawn = True
         if farm != self._watched_farm:
             self._look_at(farm)
             self._asked_at, self._is_listing = -_REFRESH_SECONDS, False
@@ -135,7 +136,7 @@ class Session:
     def refresh(self, farm: str) -> None:
         """List the jobs of a farm anew."""
         self._look_at(farm)
-        self._asked_at, self._is_listing = time.monotonic(), True
+        self._asked_at, self._is_listing, self._was_drawn = time.monotonic(), True, False
         self.client.ask("jobs", lambda line: self._take_jobs(farm, line), farm=farm)
 
     def _look_at(self, farm: str) -> None:
@@ -177,10 +178,7 @@ class Session:
             self._has_looked_back = True
             self.outbox.look_back(self.folder("snapshots"))
             self.following.look_back()
-        is_due = time.monotonic() - self._asked_at > _REFRESH_SECONDS
-        if self._is_watched and is_due and not self._is_listing and may_reach(self._watched_farm):
-            self.refresh(self._watched_farm)
-        self._is_watched = False
+        self._keep_fresh()
         self.following.tick()
         self.farms.tick()
         self._changed |= self.outbox.tick()
@@ -193,6 +191,21 @@ class Session:
             self._mirror()
             redraw()
         return _BUSY_SECONDS if self._client.busy or self._changed else _IDLE_SECONDS
+
+    def _keep_fresh(self) -> None:
+        """List the jobs anew that somebody looks at.
+
+        Blender draws a panel again when the mouse passes over it, and a hidden one never: one that was drawn since the last list is
+        drawn once more when that is old, to find out whether it is still there.
+        """
+        is_watched, self._is_watched = self._is_watched, False
+        is_due = time.monotonic() - self._asked_at > _REFRESH_SECONDS
+        if is_due and not self._is_listing and may_reach(self._watched_farm):
+            if is_watched:
+                self.refresh(self._watched_farm)
+            elif self._was_drawn:
+                self._was_drawn = False
+                redraw()
 
     def _take_submitted(self, job: str, farm: str) -> None:
         self._newly_sent = job

@@ -28,6 +28,17 @@ def test_very_many_jobs_are_listed_in_several_turns_and_what_changes_in_one(turn
     assert turns["many"] == {"at first": [4, "shot-0"], "new": [1, "shot-700"], "another file": [5, "shot-5000"]}
 
 
+def test_a_list_that_is_seen_stays_fresh_while_the_mouse_rests(turns: dict[str, Any]) -> None:
+    """What shows it is drawn when a list came, and once more when that is old."""
+    first, *later = turns["rests"]["seen"]
+    assert first == [1, 1] and later == [[1, 2], [1, 2]]
+    assert turns["rests"]["open again"] == [1, 1]
+
+
+def test_a_list_that_nobody_sees_is_not_asked_for(turns: dict[str, Any]) -> None:
+    assert turns["rests"]["closed"] == [[0, 1], [0, 0], [0, 0]], "it is looked for once"
+
+
 def test_a_worker_whose_last_words_are_no_answer_is_told_to_all_who_asked(turns: dict[str, Any]) -> None:
     found = turns["last words"]
     assert found["has news"] and not found["runs"]

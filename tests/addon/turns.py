@@ -35,6 +35,55 @@ def first_turns() -> dict[str, Any]:
     }
 
 
+class Panel:
+    """The list of jobs in a window, and a farm that is asked for it. Blender draws it when it is told to, if it is to be seen."""
+
+    def __init__(self, session: Any) -> None:
+        self.is_seen, self.redraws, self.asked = True, 0, 0
+        self._session, self._answers = session, []
+        session._client = SimpleNamespace(poll=self._poll, busy=False, ask=self._ask)
+        part("session").redraw = self._redraw
+
+    def _ask(self, _verb: str, answer: Any, **_data: str) -> int:
+        self._answers.append(answer)
+        self.asked += 1
+        return self.asked
+
+    def _poll(self) -> bool:
+        answers, self._answers = self._answers, []
+        for answer in answers:
+            answer({"result": {"jobs": []}})
+        return bool(answers)
+
+    def _redraw(self) -> None:
+        self.redraws += 1
+        if self.is_seen:
+            self._session.watch("local")
+
+    def pass_time(self) -> list[int]:
+        """Let the last list grow old, and the add-on have some turns; returns how often the farm was asked, and the panel drawn."""
+        self._session._asked_at -= 60.0
+        asked, redraws = self.asked, self.redraws
+        for _ in range(8):
+            self._session.tick()
+        return [self.asked - asked, self.redraws - redraws]
+
+
+def mouse_rests() -> dict[str, Any]:
+    """Look at the jobs without touching anything; then close the panel, before and after a list came."""
+    session, redraw = part("session").SESSION, part("session").redraw
+    panel = Panel(session)
+    session.watch("local")
+    found: dict[str, Any] = {"seen": [panel.pass_time() for _ in range(3)]}
+    panel.is_seen = False
+    found["closed"] = [panel.pass_time() for _ in range(3)]
+    panel.is_seen = True
+    session.watch("local")
+    found["open again"] = panel.pass_time()
+    session._client, part("session").redraw = None, redraw
+    return found
+
+
 def last_words(folder: Path) -> dict[str, Any]:
     """Have a worker greet, say what is no answer, and end: one of those who asked can't take it, another asks again."""
     client = part("worker_client").WorkerClient(folder / "worker.log")
@@ -94,7 +143,7 @@ def many_jobs() -> dict[str, Any]:
 def main(zip_file: str, folder: Path) -> dict[str, Any]:
     """Take one turn after the other."""
     bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
-    return {"first": first_turns(), "many": many_jobs(), "last words": last_words(folder)}
+    return {"first": first_turns(), "many": many_jobs(), "rests": mouse_rests(), "last words": last_words(folder)}
 
 
 if __name__ == "__main__":
