@@ -14,10 +14,12 @@ from . import (
     preflight,
     properties,
     render_presets,
+    status_bar,
 )
 
 _MODULES = (
-    preferences, properties, operators, job_operators, farm_operators, preflight, render_presets, frame_strip, panels, jobs_panel, handlers,
+    preferences, properties, operators, job_operators, farm_operators, preflight, render_presets, frame_strip, panels, jobs_panel,
+    status_bar, handlers,
 )  # fmt: skip
 
 

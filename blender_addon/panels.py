@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .outbox import Sending
 
 _MOST_FINDINGS = 8
-_STATUS_UNITS = 13.0
 _LINKED = "This scene is linked from another file: it renders as it is set there."
 
 
@@ -269,16 +268,6 @@ def _draw_menu(self: Any, context: bpy.types.Context) -> None:
     self.layout.operator("cloud_farm.send", text=send_label(context), translate=False, icon="RENDER_ANIMATION")
 
 
-def _draw_status_bar(self: Any, _context: bpy.types.Context) -> None:
-    """Show a scene on its way also to who works elsewhere."""
-    sending = SESSION.outbox.sending
-    if sending is not None and sending.request:
-        row = self.layout.row(align=True)
-        row.ui_units_x = _STATUS_UNITS
-        row.progress(factor=sending.fraction, text=f"Cloud Farm: {iface_(sending.step)}")
-        row.operator("cloud_farm.stop_sending", text="", icon="X")
-
-
 _CLASSES = (CLOUDFARM_PT_output, CLOUDFARM_PT_output_overrides, CLOUDFARM_PT_image, CLOUDFARM_PT_image_overrides)
 
 
@@ -287,12 +276,10 @@ def register() -> None:
     for cls in _CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.TOPBAR_MT_render.append(_draw_menu)
-    bpy.types.STATUSBAR_HT_header.append(_draw_status_bar)
 
 
 def unregister() -> None:
     """Take them away."""
-    bpy.types.STATUSBAR_HT_header.remove(_draw_status_bar)
     bpy.types.TOPBAR_MT_render.remove(_draw_menu)
     for cls in reversed(_CLASSES):
         bpy.utils.unregister_class(cls)

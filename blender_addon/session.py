@@ -78,6 +78,7 @@ class Session:
         self._has_looked_back = False
         self._newly_sent = ""
         self._is_listing = False
+        self._in_status_bar: tuple[str, int] | None = None
 
     # -- what others call ---------------------------------------------------------------------------------------------
 
@@ -186,6 +187,7 @@ class Session:
             return _IDLE_SECONDS
         self._changed |= bool(self._client.poll())
         image_viewer.refresh(self.previews.ask)
+        self._show_in_status_bar()
         if self._changed:
             self._changed = False
             self._mirror()
@@ -287,6 +289,16 @@ class Session:
         place = self._rows.place_of(chosen) or 0
         if state.active_job != place:
             state.active_job = place
+
+    def _show_in_status_bar(self) -> None:
+        """Have Blender draw its status bar again if there is something else to see."""
+        from . import status_bar
+
+        sending = self.outbox.sending
+        shown = (sending.step, round(100 * sending.fraction)) if sending is not None and sending.request else None
+        if shown != self._in_status_bar:
+            self._in_status_bar = shown
+            status_bar.redraw()
 
 
 def may_reach(farm: str) -> bool:

@@ -89,7 +89,7 @@ def draw(session: Any) -> dict[str, Any]:
         found[f"row {item.name}"] = draw_row(item)
     panels, layout = part("panels"), StrictLayout()
     panels._draw_menu(SimpleNamespace(layout=layout), bpy.context)
-    panels._draw_status_bar(SimpleNamespace(layout=layout), bpy.context)
+    part("status_bar")._draw(SimpleNamespace(layout=layout), bpy.context)
     found["menus"] = {"texts": layout.texts, "operators": layout.operators, "properties": []}
     preferences, layout = part("preferences"), StrictLayout()
     preferences.CloudFarmPreferences.draw(Preferences(layout), bpy.context)

@@ -39,6 +39,15 @@ def test_a_list_that_nobody_sees_is_not_asked_for(turns: dict[str, Any]) -> None
     assert turns["rests"]["closed"] == [[0, 1], [0, 0], [0, 0]], "it is looked for once"
 
 
+def test_the_status_bar_is_drawn_when_there_is_something_else_to_see(turns: dict[str, Any]) -> None:
+    assert turns["bar"]["drawn"] == 3
+
+
+def test_whoever_set_the_status_text_the_bar_shows_what_is_sent(turns: dict[str, Any]) -> None:
+    assert turns["bar"]["lost"], "else this shows nothing"
+    assert (turns["bar"]["is there"], turns["bar"]["left"]) == (1, 0)
+
+
 def test_a_worker_whose_last_words_are_no_answer_is_told_to_all_who_asked(turns: dict[str, Any]) -> None:
     found = turns["last words"]
     assert found["has news"] and not found["runs"]

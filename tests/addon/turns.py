@@ -40,7 +40,8 @@ class Panel:
 
     def __init__(self, session: Any) -> None:
         self.is_seen, self.redraws, self.asked = True, 0, 0
-        self._session, self._answers = session, []
+        self._session = session
+        self._answers: list[Any] = []
         session._client = SimpleNamespace(poll=self._poll, busy=False, ask=self._ask)
         part("session").redraw = self._redraw
 
@@ -82,6 +83,33 @@ def mouse_rests() -> dict[str, Any]:
     found["open again"] = panel.pass_time()
     session._client, part("session").redraw = None, redraw
     return found
+
+
+def status_bar() -> dict[str, Any]:
+    """Have another add-on set a status text, first before ours was there; then send, and count how often the bar is drawn."""
+    session, bar, header = part("session").SESSION, part("status_bar"), bpy.types.STATUSBAR_HT_header
+    before_us = header.draw._draw_funcs[0]
+    header._draw_orig = before_us
+    for text in ("Busy", None):
+        bpy.context.workspace.status_text_set(text)
+    found: dict[str, Any] = {"lost": header.draw is before_us}
+    redraw, drawn = bar.redraw, []
+    bar.redraw = lambda: drawn.append(redraw())
+    session._client = SimpleNamespace(poll=lambda: False, busy=False)
+    sending = session.outbox.sending = part("outbox").Sending("local", "shot", Path("/nowhere"), request=3)
+    for fraction in (0.4, 0.4, 0.401, 0.5):
+        sending.fraction = fraction
+        session.tick()
+    found["is there"] = header.draw._draw_funcs.count(bar._draw)
+    session.outbox.sending = None
+    session.tick()
+    session.tick()
+    session._client, bar.redraw = None, redraw
+    bar.windows = lambda: [SimpleNamespace(modal_operators=["knife"])]  # nothing else of it may be touched
+    bar.redraw()
+    header._draw_orig = header.draw
+    bar.unregister()
+    return {**found, "drawn": len(drawn), "left": header.draw._draw_funcs.count(bar._draw)}
 
 
 def last_words(folder: Path) -> dict[str, Any]:
@@ -143,7 +171,13 @@ def many_jobs() -> dict[str, Any]:
 def main(zip_file: str, folder: Path) -> dict[str, Any]:
     """Take one turn after the other."""
     bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
-    return {"first": first_turns(), "many": many_jobs(), "rests": mouse_rests(), "last words": last_words(folder)}
+    return {
+        "first": first_turns(),
+        "many": many_jobs(),
+        "rests": mouse_rests(),
+        "bar": status_bar(),
+        "last words": last_words(folder),
+    }
 
 
 if __name__ == "__main__":
