@@ -29,6 +29,19 @@ def send_label(context: bpy.types.Context) -> str:
     return iface_("Render on This Computer") if farm == LOCAL else iface_("Send to {:s}").format(farm)
 
 
+def may_queue(context: bpy.types.Context) -> bool:
+    """Whether the scene may be sent behind the one that is on its way."""
+    from .cloud_farm.errors import CloudFarmError
+    from .scene_reader import source_of
+
+    if context.scene is None:
+        return False
+    try:
+        return SESSION.outbox.may_queue(farm=chosen_farm(context), source=source_of(context.scene))
+    except CloudFarmError:  # its frames make no sense
+        return False
+
+
 class _Begin(bpy.types.Operator):
     """Something that begins with a snapshot of the scene; `verb` is what the worker does with it."""
 
@@ -38,7 +51,7 @@ class _Begin(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if SESSION.outbox.is_busy or SESSION.outbox.is_saving:
+        if SESSION.outbox.is_saving or (SESSION.outbox.is_busy and not (cls.verb == SEND and may_queue(context))):
             cls.poll_message_set("A scene is just being sent")
             return False
         if not may_reach(chosen_farm(context)):
@@ -86,10 +99,12 @@ class _Begin(bpy.types.Operator):
             return _NOT_DONE
         seconds = time.perf_counter() - began
         self.report({"INFO"}, rpt_("Saved a copy in {:.1f} s; Blender can go on with its work").format(seconds))
-        title = Path(bpy.data.filepath).stem or scene.name
-        SESSION.outbox.begin(
-            snapshot, farm=farm, title=title, source=source_of(scene), verb=self.verb, saving_seconds=seconds
-        )
+        title, source = Path(bpy.data.filepath).stem or scene.name, source_of(scene)
+        outbox = SESSION.outbox
+        if self.verb == SEND and outbox.may_queue(farm=farm, source=source):
+            outbox.queue(snapshot, farm=farm, title=title, source=source, saving_seconds=seconds)
+        else:
+            outbox.begin(snapshot, farm=farm, title=title, source=source, verb=self.verb, saving_seconds=seconds)
         return _DONE
 
 
@@ -124,6 +139,20 @@ class CLOUDFARM_OT_stop_sending(bpy.types.Operator):
 
     def execute(self, _context: bpy.types.Context) -> Any:
         SESSION.outbox.stop()
+        return _DONE
+
+
+class CLOUDFARM_OT_leave_waiting(bpy.types.Operator):
+    """Give up a scene that waits until the one before it is sent"""
+
+    bl_idname = "cloud_farm.leave_waiting"
+    bl_label = "Leave It"
+    bl_options = {"INTERNAL"}
+
+    snapshot: bpy.props.StringProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    def execute(self, _context: bpy.types.Context) -> Any:
+        SESSION.outbox.leave(Path(self.snapshot))
         return _DONE
 
 
@@ -206,8 +235,8 @@ def _end_of(log: Path) -> list[str]:
 
 
 _CLASSES = (
-    CLOUDFARM_OT_send, CLOUDFARM_OT_check, CLOUDFARM_OT_scout, CLOUDFARM_OT_stop_sending, CLOUDFARM_OT_dismiss,
-    CLOUDFARM_OT_dismiss_problem, CLOUDFARM_OT_send_again, CLOUDFARM_OT_refresh, CLOUDFARM_OT_open_log,
+    CLOUDFARM_OT_send, CLOUDFARM_OT_check, CLOUDFARM_OT_scout, CLOUDFARM_OT_stop_sending, CLOUDFARM_OT_leave_waiting,
+    CLOUDFARM_OT_dismiss, CLOUDFARM_OT_dismiss_problem, CLOUDFARM_OT_send_again, CLOUDFARM_OT_refresh, CLOUDFARM_OT_open_log,
 )  # fmt: skip
 
 register, unregister = of_classes(_CLASSES)

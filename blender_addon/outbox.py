@@ -119,6 +119,34 @@ class Outbox:
         """Whether the scene that is shown is on its way."""
         return self.sending is not None and bool(self.sending.request)
 
+    @property
+    def behind(self) -> tuple[Sending, ...]:
+        """Those that stand behind the one that is shown, in their order."""
+        return tuple(self._behind)
+
+    def may_queue(self, *, farm: str, source: str) -> bool:
+        """Whether a scene may be sent behind the one that is on its way: it is another one, as far as anybody can say."""
+        same = [one for one in self._all() if (one.farm, one.source) == (farm, source)]
+        return self.is_busy and (self.sending not in same if source else not same)
+
+    def queue(
+        self, snapshot: Path, *, farm: str, title: str, source: str = "", saving_seconds: float | None = None
+    ) -> None:
+        """Have the worker take a snapshot once nothing else is on its way; it takes the place of an older one of its source."""
+        newer = Sending(farm, title, snapshot, source, saving_seconds=saving_seconds)
+        newer.can_go_on, newer.again_at = True, self._clock()
+        for one in self.behind:
+            if newer.is_newer_than(one):
+                self.leave(one.snapshot)
+        self._behind.append(newer)
+
+    def leave(self, snapshot: Path) -> None:
+        """Give up one that stands behind the one that is shown."""
+        for one in self.behind:
+            if one.snapshot == snapshot:
+                self._give_up(one)
+                self._behind.remove(one)
+
     def begin(
         self,
         snapshot: Path,
@@ -278,7 +306,7 @@ class Outbox:
             else:
                 sending.needs_leave = True
                 self._take_stop(sending)
-        elif kind == "JobBusyError" and is_sent:
+        elif is_sent and (kind == "JobBusyError" or (kind == "SchemaError" and not sending.snapshot.exists())):
             self._forget(sending)
             self._on_taken(sending.farm)
         else:

@@ -12,7 +12,7 @@ import bpy
 
 from . import render_presets
 from .drawing import SEVERITIES, duration, paragraph
-from .operators import SAVING, send_label
+from .operators import SAVING, may_queue, send_label
 from .outbox import CHECK
 from .preferences import chosen_farm
 from .preflight import FIXES, SHOWN, described, quick_findings
@@ -23,7 +23,7 @@ from .translating import iface_
 if TYPE_CHECKING:
     from .outbox import Sending
 
-_MOST_FINDINGS = 8
+_MOST_FINDINGS, _MOST_BEHIND = 8, 4
 _LINKED = "This scene is linked from another file: it renders as it is set there."
 
 
@@ -80,6 +80,8 @@ def _draw_buttons(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
         if sending.saving_seconds is not None:
             saved = iface_("Its copy was saved in {:.1f} s").format(sending.saving_seconds)
             column.label(text=saved, icon="FILE_TICK", translate=False)
+        if may_queue(context):
+            layout.operator("cloud_farm.send", text=send_label(context), translate=False, icon="RENDER_ANIMATION")
     else:
         row = layout.row()
         row.scale_y = 1.5
@@ -87,10 +89,27 @@ def _draw_buttons(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
         row = layout.row(align=True)
         row.operator("cloud_farm.check", icon="VIEWZOOM")
         row.operator("cloud_farm.scout", icon="RENDER_STILL")
+    _draw_behind(layout)
     if not may_reach(chosen_farm(context)):
         column = layout.column()
         column.label(text="This farm needs online access", icon="INTERNET_OFFLINE")
         _draw_leave(column)
+
+
+def _draw_behind(layout: bpy.types.UILayout) -> None:
+    """Draw the scenes that wait, or are on their way behind one of which there is something to be read."""
+    behind = SESSION.outbox.behind
+    if not behind:
+        return  # an empty column takes room too
+    column = layout.column(align=True)
+    for one in behind[:_MOST_BEHIND]:
+        row = column.row(align=True)
+        said = iface_(one.step) if one.request else iface_("Waits")
+        row.label(text=f"{one.title}, {one.farm}: {said}", icon="TIME", translate=False)
+        row.operator("cloud_farm.leave_waiting", text="", icon="X", emboss=False).snapshot = str(one.snapshot)
+    if len(behind) > _MOST_BEHIND:
+        more = iface_("And {:d} more").format(len(behind) - _MOST_BEHIND)
+        column.label(text=more, icon="BLANK1", translate=False)
 
 
 def _draw_leave(layout: bpy.types.UILayout) -> None:

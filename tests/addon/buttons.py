@@ -232,6 +232,30 @@ def scouts_are_stopped(folder: Path) -> dict[str, Any]:
     return {"states": [job["state"] for job in found], "landed": landed, "problem": session.problem}
 
 
+def others_are_sent_meanwhile(folder: Path) -> dict[str, Any]:
+    """Send three scenes in a row while the first is on its way, and leave the third."""
+    session, send_button = part("session").SESSION, bpy.ops.cloud_farm.send
+    make_scene(folder, "one")
+    send_button()
+    found: dict[str, Any] = {"again": [send_button.poll(), bpy.ops.cloud_farm.check.poll()]}
+    for name in ("two", "three"):
+        make_scene(folder, name)
+        found[name] = [send_button.poll(), bpy.ops.cloud_farm.check.poll(), *send_button()]
+    found["copies"] = snapshots()
+    layout = importlib.import_module("strict_layout").StrictLayout()
+    bpy.types.CLOUDFARM_PT_output.draw(SimpleNamespace(layout=layout), bpy.context)
+    found["drawn"] = [[text for text in layout.texts if "Waits" in text], layout.operators.count("cloud_farm.send")]
+    bpy.ops.cloud_farm.leave_waiting(snapshot=str(session.outbox.behind[-1].snapshot))
+    known = {job["id"] for job in session.jobs}
+
+    def ended() -> int:
+        return sum(job["state"] == "done" for job in session.jobs if job["id"] not in known)
+
+    wait_for(lambda: session.outbox.sending is None and ended() == 2, "both are rendered")
+    wait_for(lambda: not session.following.jobs, "their frames are here")
+    return {**found, "frames": [frames(folder, name) for name in ("one", "two", "three")], "left": snapshots()}
+
+
 # -- a scene --------------------------------------------------------------------------------------------------------------
 
 
@@ -284,7 +308,7 @@ def camera_is_chosen(folder: Path) -> dict[str, Any]:
 
 
 BUTTONS = (
-    camera_is_chosen, presets_are_kept, scouts_are_sent, scouts_are_stopped, job_is_deleted, job_lives,
+    camera_is_chosen, presets_are_kept, scouts_are_sent, scouts_are_stopped, others_are_sent_meanwhile, job_is_deleted, job_lives,
 )  # fmt: skip
 
 

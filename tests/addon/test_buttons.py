@@ -125,6 +125,16 @@ def test_a_preset_keeps_the_overrides_until_it_is_removed(seen: dict[str, Any]) 
     assert not found["is left"]
 
 
+def test_other_scenes_can_be_sent_while_one_is_on_its_way_and_be_left(seen: dict[str, Any]) -> None:
+    found = seen["others_are_sent_meanwhile"]
+    assert found["again"] == [False, False], "the same one is not sent twice"
+    assert found["two"] == found["three"] == [True, False, "FINISHED"]
+    assert found["copies"] == 3
+    assert found["drawn"] == [["two, local: Waits", "three, local: Waits"], 1], "the third could be sent anew"
+    three = ["f_0001.png", "f_0002.png", "f_0003.png"]
+    assert (found["frames"], found["left"]) == ([three, three, []], 0)
+
+
 def test_a_camera_of_the_scene_is_made_the_one_that_renders(seen: dict[str, Any]) -> None:
     found = seen["camera_is_chosen"]
     assert found["without"] == [["no_camera"], False], "there is none to be used"
