@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import bpy
 from bpy.app.handlers import persistent
 
+from . import image_editors
 from .session import SESSION
 
 if TYPE_CHECKING:
@@ -19,6 +20,12 @@ _SOON_SECONDS = 1.0
 def _after_load(*_arguments: object) -> None:
     """Another file is open: Blender has emptied the list."""
     SESSION.show_again()
+
+
+@persistent  # type: ignore[untyped-decorator, unused-ignore]
+def _before_undo(*_arguments: object) -> None:
+    """Undo may take out of the file what editors show: the next turn puts it back, for images are not to be touched before it is over."""
+    image_editors.note_shown()
 
 
 def tick() -> float:
@@ -39,6 +46,8 @@ def register() -> None:
     """Begin to listen; nothing is started before somebody wants something."""
     _COMMANDS.append(bpy.utils.register_cli_command("cloud_farm", _command))  # type: ignore[func-returns-value]
     bpy.app.handlers.load_post.append(_after_load)
+    bpy.app.handlers.undo_pre.append(_before_undo)
+    bpy.app.handlers.redo_pre.append(_before_undo)
     bpy.app.timers.register(tick, first_interval=_SOON_SECONDS, persistent=True)
 
 
@@ -48,4 +57,6 @@ def unregister() -> None:
     if bpy.app.timers.is_registered(tick):
         bpy.app.timers.unregister(tick)
     bpy.app.handlers.load_post.remove(_after_load)
+    bpy.app.handlers.undo_pre.remove(_before_undo)
+    bpy.app.handlers.redo_pre.remove(_before_undo)
     SESSION.end()

@@ -12,14 +12,11 @@ from typing import Any
 
 import bpy
 
-from .drawing import windows
+from . import image_editors
+from .image_editors import CAMERA, JOB_MARK, PREVIEW, editor_for, editors
 from .shown_frames import ShownFrames, why_unreadable
 from .translating import rpt_
 
-JOB_MARK = "cloud_farm_job"
-"""Marks what shows a job's frames; so does `_PREVIEW`. By both the farm knows images that are no part of a scene."""
-_PREVIEW = "cloud_farm_preview"
-_CAMERA = "cloud_farm_camera"
 _LONG_AGO = -1_000_000
 _Key = tuple[str, str]
 """A job, and the camera of its frames; empty if that is the scene's own."""
@@ -67,6 +64,7 @@ def refresh(ask_for_preview: Callable[[str, Path], bool]) -> None:
         ask_for_preview: Has a small picture made of a job's large frame; False if that must wait. Of several cameras the one
             whose frame came first has previews.
     """
+    _put_back()
     while _LOST:
         _let_go(_LOST.pop())
     for key, title in list(_CHANGED.items()):
@@ -96,6 +94,30 @@ def _note_unreadable(shown: ShownFrames, error: RuntimeError) -> None:
     shown.note_unreadable(shown.newest, why_not)
 
 
+def _put_back() -> None:
+    """Show again what an Undo or Redo took out of editors; what its file has nothing of any more is let be."""
+    for space, before in image_editors.emptied():
+        key = before.job, before.camera
+        try:
+            if before.mark == PREVIEW:
+                space.image = _preview(before.job, before.name, before.path)
+            elif key in _SHOWN:
+                _put_frames_back(space, key, before.name)
+        except RuntimeError:
+            continue
+
+
+def _put_frames_back(space: bpy.types.SpaceImageEditor, key: _Key, name: str) -> None:
+    shown, image = _SHOWN[key], _found(*key)
+    there = shown.there(None)
+    if there is None:
+        return
+    space.image = _image(key, shown, "", there)
+    if image is None:
+        space.image.name = name
+    _point(space, shown)
+
+
 def _let_go(key: _Key) -> None:
     """Show no file that is another job's by now: the image goes on with what the job has left, and editors are free if that is nothing."""
     shown, image = _SHOWN[key], _found(*key)
@@ -107,7 +129,7 @@ def _let_go(key: _Key) -> None:
             _image(key, shown, "", left)
     except RuntimeError:
         left = None
-    for space in _editors():
+    for space in editors():
         if space.image == image and left is None:
             space.image = None
         elif space.image == image:
@@ -116,7 +138,7 @@ def _let_go(key: _Key) -> None:
 
 def _showing(image: bpy.types.Image) -> Iterator[bpy.types.SpaceImageEditor]:
     """Yield the editors that show an image; those that show nothing take it."""
-    for space in _editors():
+    for space in editors():
         if space.image is None:
             space.image = image
         if space.image == image:
@@ -173,10 +195,10 @@ def _preview(job: str, name: str, path: Path) -> bpy.types.Image:
     why_not = why_unreadable(path)
     if why_not:
         raise RuntimeError(why_not)
-    image = _found(job, mark=_PREVIEW)
+    image = _found(job, mark=PREVIEW)
     if image is None:
         image = bpy.data.images.load(str(path), check_existing=False)
-        image.name, image[_PREVIEW] = name, job
+        image.name, image[PREVIEW] = name, job
     return image
 
 
@@ -201,7 +223,7 @@ def show(
         image = _image(key, shown, title, there)
     except RuntimeError as error:
         return str(error).strip()  # Blender can't read it, and says why
-    space = _editor_for(image, context)
+    space = editor_for(image, context)
     if space is None:
         return "Open an Image Editor to see the frames"
     if frame is not None:
@@ -220,7 +242,7 @@ def _absent(frame: int | None) -> str:
 
 def open_image(image: bpy.types.Image, context: bpy.types.Context) -> bool:
     """Show an image in an Image Editor, a window of its own if there is none; False if that can't be."""
-    space = _editor_for(image, context)
+    space = editor_for(image, context)
     if space is not None:
         space.image = image
     return space is not None
@@ -246,6 +268,7 @@ def forget() -> None:
     _SHOWN.clear()
     _CHANGED.clear()
     _LOST.clear()
+    image_editors.forget()
 
 
 def _image(key: _Key, shown: ShownFrames, title: str, frame: int) -> bpy.types.Image:
@@ -266,7 +289,7 @@ def _image(key: _Key, shown: ShownFrames, title: str, frame: int) -> bpy.types.I
     if image is None:
         image = bpy.data.images.load(str(path), check_existing=False)
         image.name = f"{title} {camera} (Cloud Farm)" if camera else f"{title} (Cloud Farm)"
-        image[JOB_MARK], image[_CAMERA] = key  # names change, and other jobs have the same title
+        image[JOB_MARK], image[CAMERA] = key  # names change, and other jobs have the same title
     source: Any = "SEQUENCE" if shown.can_be_scrubbed else "FILE"
     if image.source != source:
         image.source = source
@@ -277,50 +300,16 @@ def _image(key: _Key, shown: ShownFrames, title: str, frame: int) -> bpy.types.I
 
 def _found(job: str, camera: str = "", mark: str = JOB_MARK) -> bpy.types.Image | None:
     images: list[Any] = list(bpy.data.images)
-    return next((one for one in images if one.get(mark) == job and one.get(_CAMERA, "") == camera), None)
+    return next((one for one in images if one.get(mark) == job and one.get(CAMERA, "") == camera), None)
 
 
 def refresh_all() -> None:
     """Have every job's editors follow the newest frame, or not any more."""
     for (job, camera), shown in _SHOWN.items():
         shown.pinned, image = None, _found(job, camera)
-        for space in _editors() if image is not None else ():
+        for space in editors() if image is not None else ():
             if space.image == image:
                 _point(space, shown)
-
-
-def _editors() -> list[bpy.types.SpaceImageEditor]:
-    """Return the Image Editors of all windows, the largest first."""
-    found = []
-    for window in windows():
-        for area in window.screen.areas:
-            space = area.spaces.active
-            if isinstance(space, bpy.types.SpaceImageEditor) and area.ui_type == "IMAGE_EDITOR":
-                found.append((area.width * area.height, space))
-    return [space for _, space in sorted(found, key=lambda item: -item[0])]
-
-
-def _editor_for(image: bpy.types.Image, context: bpy.types.Context) -> bpy.types.SpaceImageEditor | None:
-    """Return the editor that an image belongs into; where there is none, Blender opens one as it does for renders.
-
-    It is one that shows it, or where the mouse is, or that shows nothing of the artist's own; only then the largest.
-    """
-    if not _editors() and context.window is not None and not bpy.app.background:
-        bpy.ops.render.view_show("INVOKE_DEFAULT")  # as the preferences say: a window, full screen, or nowhere
-    found = _editors()
-    here = [space for space in found if space == context.space_data]
-    shows = [space for space in found if space.image == image]
-    free = [space for space in found if _is_free(space.image)]
-    return next(iter((*shows, *here, *free, *found)), None)
-
-
-def _is_free(image: Any) -> bool:
-    return (
-        image is None
-        or image.type == "RENDER_RESULT"
-        or image.get(JOB_MARK) is not None
-        or image.get(_PREVIEW) is not None
-    )
 
 
 def _point(space: bpy.types.SpaceImageEditor, shown: ShownFrames) -> None:

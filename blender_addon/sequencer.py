@@ -8,7 +8,7 @@ from typing import Any
 
 import bpy
 
-from .image_viewer import JOB_MARK
+from .image_editors import JOB_MARK
 
 _MOST_FRAMES = 2000
 """Of one strip: Blender looks through all of them for each that is added, so ten thousand would take ten seconds."""

@@ -29,5 +29,20 @@ def test_a_preview_that_can_not_be_read_is_told_as_frames_are(seen: dict[str, An
 def test_the_folder_of_frames_is_looked_for_when_it_is_asked_for_and_never_while_drawing(seen: dict[str, Any]) -> None:
     found = seen["folder_is_away"]
     assert not found["unknown"], "nobody said yet where that is"
-    assert found["drawn"] == [True, []]
+    assert found["drawn"] == [True, 0]
     assert found["pressed"] == ["CANCELLED"]
+
+
+def test_undo_and_redo_leave_frames_and_previews_in_their_editors(seen: dict[str, Any]) -> None:
+    found, both = seen["undone"], ["seen Left (Cloud Farm)", "big (Cloud Farm preview)", "wood"]
+    assert found["before"] == both
+    for what in ("undone", "redone", "twice"):
+        assert found[what] == [["", "", "wood"], both], f"{what}: Blender empties them, and the next turn puts all back"
+    assert found["frame"] == [5, 2, 1], "the artist's edit is undone, and the newest frame is shown"
+
+
+def test_what_an_artist_took_out_of_an_editor_or_moved_away_stays_out(seen: dict[str, Any]) -> None:
+    found, (_, preview, wood) = seen["undone"], seen["undone"]["before"]
+    assert found["taken out by hand"][1] == ["", preview, wood]
+    assert found["shown again"] == ["", "seen Left (Cloud Farm)"]
+    assert found["gone"] == [["", "", wood]] * 2

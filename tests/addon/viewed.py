@@ -7,14 +7,23 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bpy
 
 sys.path.insert(0, str(Path(__file__).parent))
 part: Any = importlib.import_module("desk").part
-JOB = {"id": "seen-20261130-abc123", "title": "seen", "farm": "local", "state": "done", "owner": "", "created": ""}
+JOB: dict[str, Any] = {
+    "id": "seen-20261130-abc123",
+    "title": "seen",
+    "farm": "local",
+    "state": "done",
+    "owner": "",
+    "created": "",
+}
 JOB |= {"frames_done": 3, "frames_failed": 0, "frames_total": 3}
 
 
@@ -57,16 +66,65 @@ def folder_is_away(_viewer: Any, folder: Path) -> dict[str, Any]:
     session, button = part("session").SESSION, bpy.ops.cloud_farm.open_folder
     found: dict[str, Any] = {"unknown": button.poll()}
     session.pictures[JOB["id"]] = {"landing": str(folder / "away")}
-    looks: list[str] = []
-    is_dir = Path.is_dir
-    Path.is_dir = lambda path: bool(looks.append(str(path)))  # type: ignore[method-assign]
-    found["drawn"] = [button.poll(), looks[:]]
-    Path.is_dir = is_dir  # type: ignore[method-assign]
+    looks: list[object] = []
+    paths: Any = Path
+    is_dir, paths.is_dir = paths.is_dir, looks.append
+    found["drawn"] = [button.poll(), len(looks)]
+    paths.is_dir = is_dir
     found["pressed"] = [*button()]
     return found
 
 
-ACTS = (preview_is_gone, folder_is_away)
+def shown() -> list[str]:
+    """Return what the Image Editors show."""
+    return [space.image.name if space.image else "" for space in part("image_editors").editors()]
+
+
+def undone(viewer: Any, folder: Path) -> dict[str, Any]:
+    """Undo and redo what was done before and after a job's frames, and another's preview, were shown in editors."""
+    viewer.forget()
+    areas = sorted(bpy.context.window.screen.areas, key=lambda area: -area.width * area.height)[:3]
+    for area in areas:
+        area.ui_type = "IMAGE_EDITOR"
+        area.spaces.active.image = None
+    areas[2].spaces.active.image = bpy.data.images.new("wood", 8, 8)
+    for end in (5, 6):
+        bpy.context.scene.frame_end = end
+        bpy.ops.ed.undo_push(message=f"To {end}")
+    (folder / "big_0001.exr").write_bytes(bytes(9 * 1024 * 1024))
+    viewer.frame_landed("big", "big", folder / "big_0001.exr", 1, None)
+    for frame in (1, 2):
+        viewer.frame_landed("seen", "seen", picture(folder / f"u_{frame:04d}.png"), frame, "Left")
+    viewer.refresh(lambda *_: True)
+    areas[1].spaces.active.image = None
+    viewer.preview_made("big", "big", picture(folder / "u.png"))
+    found: dict[str, Any] = {"before": shown()}
+    found["undone"] = after(viewer, bpy.ops.ed.undo)
+    found["redone"] = after(viewer, bpy.ops.ed.redo)
+    bpy.ops.ed.undo_push(message="Later")
+    found["twice"] = after(viewer, bpy.ops.ed.undo, bpy.ops.ed.undo)
+    user = areas[0].spaces.active.image_user
+    found["frame"] = [bpy.context.scene.frame_end, user.frame_offset + 1, user.frame_duration]
+    areas[0].spaces.active.image = None
+    found["taken out by hand"] = after(viewer, bpy.ops.ed.redo)
+    here = SimpleNamespace(window=bpy.context.window, space_data=areas[0].spaces.active)
+    found["shown again"] = [viewer.show("seen", "seen", here), shown()[0]]
+    for path in (folder / "u.png", *folder.glob("u_*.png")):
+        path.unlink()
+    found["gone"] = after(viewer, bpy.ops.ed.undo)
+    return found
+
+
+def after(viewer: Any, *acts: Callable[[], object]) -> list[list[str]]:
+    """Return what editors show after something was undone or redone, and after the add-on's next turn."""
+    for act in acts:
+        act()
+    emptied = shown()
+    viewer.refresh(lambda *_: False)
+    return [emptied, shown()]
+
+
+ACTS = (preview_is_gone, folder_is_away, undone)
 
 
 def main(zip_file: str, folder: Path) -> dict[str, Any]:
