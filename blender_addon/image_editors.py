@@ -74,13 +74,20 @@ def editor_for(image: bpy.types.Image, context: bpy.types.Context) -> bpy.types.
 
     It is one that shows it, or where the mouse is, or that shows nothing of the artist's own; only then the largest.
     """
-    if not editors() and context.window is not None and not bpy.app.background:
-        bpy.ops.render.view_show("INVOKE_DEFAULT")  # as the preferences say: a window, full screen, or nowhere
-    found = editors()
+    found = editors() or _opened(context)
     here = [space for space in found if space == context.space_data]
     shows = [space for space in found if space.image == image]
     free = [space for space in found if _is_free(space.image)]
     return next(iter((*shows, *here, *free, *found)), None)
+
+
+def _opened(context: bpy.types.Context) -> list[bpy.types.SpaceImageEditor]:
+    """Open an editor as the preferences say: a window, full screen, or nowhere. What the worker answers has no window of its own."""
+    window = context.window or next(iter(windows()), None)
+    if window is not None and not bpy.app.background:
+        with bpy.context.temp_override(window=window):
+            bpy.ops.render.view_show("INVOKE_DEFAULT")
+    return editors()
 
 
 def _is_free(image: Any) -> bool:

@@ -218,7 +218,7 @@ def show(
     shown = _SHOWN.get(key)
     there = None if shown is None else shown.there(frame)
     if shown is None or there is None:
-        return _absent(frame)
+        return _absent(frame, is_known=shown is not None)
     try:
         image = _image(key, shown, title, there)
     except RuntimeError as error:
@@ -234,10 +234,10 @@ def show(
     return ""
 
 
-def _absent(frame: int | None) -> str:
+def _absent(frame: int | None, *, is_known: bool) -> str:
     if frame is not None:
         return rpt_("Frame {:d} is not here yet").format(frame)
-    return "The job's frames are not in their folder any more"
+    return "The job's frames are not in their folder any more" if is_known else "The farm has no frames of this job"
 
 
 def open_image(image: bpy.types.Image, context: bpy.types.Context) -> bool:

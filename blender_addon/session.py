@@ -261,10 +261,10 @@ class Session:
     def _take_frames(self, job: str, line: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         if "error" in line:
             self.problem = str(line["error"]["message"])
-        elif line["result"]:
-            image_viewer.frames_known(job, line["result"]["cameras"])
-            why_not = image_viewer.show(job, self._title_of(job), bpy.context, **wanted)
-            self.problem = why_not or self.problem
+            return
+        image_viewer.frames_known(job, line["result"].get("cameras", ()))  # none if the farm has no frame
+        why_not = image_viewer.show(job, self._title_of(job), bpy.context, **wanted)
+        self.problem = why_not or self.problem
 
     def _take_logs(self, job: str, line: Mapping[str, Any]) -> None:
         if "error" in line:

@@ -33,6 +33,16 @@ def test_the_folder_of_frames_is_looked_for_when_it_is_asked_for_and_never_while
     assert found["pressed"] == ["CANCELLED"]
 
 
+def test_frames_that_landed_earlier_get_an_editor_of_their_own_where_none_is_open(seen: dict[str, Any]) -> None:
+    found = seen["answered_without_an_editor"]
+    assert found["opened"] == [True], "once, and from a window"
+    assert (found["shown"], found["problem"]) == (["seen (Cloud Farm)"], "")
+
+
+def test_an_answer_without_frames_is_told(seen: dict[str, Any]) -> None:
+    assert list(seen["answer_is_empty"].values()) == ["The farm has no frames of this job", "Frame 7 is not here yet"]
+
+
 def test_undo_and_redo_leave_frames_and_previews_in_their_editors(seen: dict[str, Any]) -> None:
     found, both = seen["undone"], ["seen Left (Cloud Farm)", "big (Cloud Farm preview)", "wood"]
     assert found["before"] == both

@@ -75,6 +75,43 @@ def folder_is_away(_viewer: Any, folder: Path) -> dict[str, Any]:
     return found
 
 
+def answered_without_an_editor(viewer: Any, folder: Path) -> dict[str, Any]:
+    """Have the worker's answer come while no Image Editor is open, in the timer, whose context has no window."""
+    list_job()
+    session, editors = part("session").SESSION, part("image_editors")
+    for area in bpy.context.window.screen.areas:
+        area.ui_type = "VIEW_3D"
+    files = [str(picture(folder / f"a_{frame:04d}.png")) for frame in (1, 2)]
+    camera = {"camera": None, "first": [1, files[0]], "last": [2, files[1]], "folders": {str(folder): "1-2"}}
+    opened: list[bool] = []
+
+    def view_show(*_words: str) -> None:
+        opened.append(bpy.context.window is not None)
+        bpy.context.window_manager.windows[0].screen.areas[0].ui_type = "IMAGE_EDITOR"
+
+    windowed = SimpleNamespace(
+        app=SimpleNamespace(background=False),
+        ops=SimpleNamespace(render=SimpleNamespace(view_show=view_show)),
+        context=bpy.context,
+        types=bpy.types,
+    )
+    editors.bpy = windowed  # this Blender has no windows to open
+    with bpy.context.temp_override(window=None):
+        session._take_frames(JOB["id"], {"result": {"cameras": [camera]}}, {})
+    editors.bpy = bpy
+    return {"opened": opened, "shown": shown(), "problem": session.problem}
+
+
+def answer_is_empty(_viewer: Any, _folder: Path) -> dict[str, str]:
+    """View a job of which the worker finds nothing, and a frame of it."""
+    list_job()
+    session, found = part("session").SESSION, {}
+    for wanted in ({}, {"frame": 7, "camera": ""}):
+        session._take_frames("nothing-20261130-abc123", {"result": {}}, wanted)
+        found[", ".join(wanted)] = session.problem
+    return found
+
+
 def shown() -> list[str]:
     """Return what the Image Editors show."""
     return [space.image.name if space.image else "" for space in part("image_editors").editors()]
@@ -124,7 +161,7 @@ def after(viewer: Any, *acts: Callable[[], object]) -> list[list[str]]:
     return [emptied, shown()]
 
 
-ACTS = (preview_is_gone, folder_is_away, undone)
+ACTS = (preview_is_gone, folder_is_away, answered_without_an_editor, answer_is_empty, undone)
 
 
 def main(zip_file: str, folder: Path) -> dict[str, Any]:
