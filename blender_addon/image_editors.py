@@ -24,33 +24,41 @@ class Seen(NamedTuple):
     mark: str
     name: str
     path: Path
+    source: str
 
 
 _SEEN: dict[int, Seen] = {}
-"""By editor, until somebody asks which are empty now."""
+"""By editor, until somebody asks which show something else now."""
 
 
 def note_shown() -> None:
     """Take note what editors show, before an Undo or Redo.
 
-    It goes to a step of the file in which a job's image may not have been, and editors of that are empty then: frames come without
-    steps of their own, for Ctrl-Z takes back what the artist did, not what the farm does.
+    It goes to a step of the file in which a job's image may not have been, so that editors are empty then, or was another frame:
+    frames come without steps of their own, for Ctrl-Z takes back what the artist did, not what the farm does.
     """
     for space in editors():
         image: Any = space.image
         for mark in (JOB_MARK, PREVIEW) if image is not None else ():
             if image.get(mark) is not None:
-                path = Path(bpy.path.abspath(image.filepath))
-                _SEEN[space.as_pointer()] = Seen(image[mark], image.get(CAMERA, ""), mark, image.name, path)
+                _SEEN[space.as_pointer()] = Seen(image[mark], image.get(CAMERA, ""), mark, image.name, *_file_of(image))
 
 
-def emptied() -> Iterator[tuple[bpy.types.SpaceImageEditor, Seen]]:
-    """Yield the editors that are empty since an Undo or Redo, and what they showed; both leave the windows as they are."""
+def _file_of(image: bpy.types.Image) -> tuple[Path, str]:
+    return Path(bpy.path.abspath(image.filepath)), image.source
+
+
+def changed() -> Iterator[tuple[bpy.types.SpaceImageEditor, Seen]]:
+    """Yield the editors that an Undo or Redo emptied or turned back, and what they showed; both leave the windows as they are."""
     before = dict(_SEEN)
     _SEEN.clear()
     for space in editors() if before else ():
-        if space.image is None and space.as_pointer() in before:
-            yield space, before[space.as_pointer()]
+        image: Any = space.image
+        seen = before.get(space.as_pointer())
+        if seen is None or (image is not None and image.get(seen.mark) != seen.job):
+            continue  # nothing of ours, then or now
+        if image is None or _file_of(image) != (seen.path, seen.source):
+            yield space, seen
 
 
 def forget() -> None:

@@ -95,26 +95,28 @@ def _note_unreadable(shown: ShownFrames, error: RuntimeError) -> None:
 
 
 def _put_back() -> None:
-    """Show again what an Undo or Redo took out of editors; what its file has nothing of any more is let be."""
-    for space, before in image_editors.emptied():
+    """Show again what an Undo or Redo took out of editors, but for what is gone from the disk."""
+    for space, before in image_editors.changed():
         key = before.job, before.camera
         try:
             if before.mark == PREVIEW:
                 space.image = _preview(before.job, before.name, before.path)
             elif key in _SHOWN:
-                _put_frames_back(space, key, before.name)
+                _put_frames_back(space, key, before)
         except RuntimeError:
             continue
 
 
-def _put_frames_back(space: bpy.types.SpaceImageEditor, key: _Key, name: str) -> None:
-    shown, image = _SHOWN[key], _found(*key)
-    there = shown.there(None)
+def _put_frames_back(space: bpy.types.SpaceImageEditor, key: _Key, before: image_editors.Seen) -> None:
+    shown, is_gone = _SHOWN[key], _found(*key) is None
+    there = shown.there(shown.frame(before.path))
     if there is None:
         return
-    space.image = _image(key, shown, "", there)
-    if image is None:
-        space.image.name = name
+    space.image = image = _image(key, shown, "", there)
+    if is_gone:
+        image.name = before.name
+    if image.source == "FILE":
+        image.filepath = str(shown.path(there))
     _point(space, shown)
 
 

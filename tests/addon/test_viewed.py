@@ -56,3 +56,9 @@ def test_what_an_artist_took_out_of_an_editor_or_moved_away_stays_out(seen: dict
     assert found["taken out by hand"][1] == ["", preview, wood]
     assert found["shown again"] == ["", "seen Left (Cloud Farm)"]
     assert found["gone"] == [["", "", wood]] * 2
+
+
+def test_undo_turns_no_image_back_to_an_older_frame(seen: dict[str, Any]) -> None:
+    found = seen["turned_back"]
+    assert found["newest"] == ["t_0001_v2.png", "t_0003_v2.png"]
+    assert found["chosen"] == ["t_0001_v2.png", "t_0002_v2.png"]

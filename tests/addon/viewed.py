@@ -79,8 +79,7 @@ def answered_without_an_editor(viewer: Any, folder: Path) -> dict[str, Any]:
     """Have the worker's answer come while no Image Editor is open, in the timer, whose context has no window."""
     list_job()
     session, editors = part("session").SESSION, part("image_editors")
-    for area in bpy.context.window.screen.areas:
-        area.ui_type = "VIEW_3D"
+    editors_of(0)
     files = [str(picture(folder / f"a_{frame:04d}.png")) for frame in (1, 2)]
     camera = {"camera": None, "first": [1, files[0]], "last": [2, files[1]], "folders": {str(folder): "1-2"}}
     opened: list[bool] = []
@@ -120,10 +119,7 @@ def shown() -> list[str]:
 def undone(viewer: Any, folder: Path) -> dict[str, Any]:
     """Undo and redo what was done before and after a job's frames, and another's preview, were shown in editors."""
     viewer.forget()
-    areas = sorted(bpy.context.window.screen.areas, key=lambda area: -area.width * area.height)[:3]
-    for area in areas:
-        area.ui_type = "IMAGE_EDITOR"
-        area.spaces.active.image = None
+    areas = editors_of(3)
     areas[2].spaces.active.image = bpy.data.images.new("wood", 8, 8)
     for end in (5, 6):
         bpy.context.scene.frame_end = end
@@ -152,6 +148,43 @@ def undone(viewer: Any, folder: Path) -> dict[str, Any]:
     return found
 
 
+def turned_back(viewer: Any, folder: Path) -> dict[str, Any]:
+    """Undo what was done between two frames that are shown one by one, first with the newest followed, then with one chosen."""
+    viewer.forget()
+    (area, *_), state = editors_of(1), bpy.context.window_manager.cloud_farm
+    files = {frame: picture(folder / f"t_{frame:04d}_v2.png") for frame in (1, 2, 3)}
+    for frame in (1, 2):
+        viewer.frame_landed("one by one", "one by one", files[frame], frame, None)
+        viewer.refresh(lambda *_: False)
+        bpy.ops.ed.undo_push(message=f"After {frame}")
+    found: dict[str, Any] = {}
+    for what, follows, frame in (("newest", True, 3), ("chosen", False, 2)):
+        state.follow_newest = follows
+        viewer.frame_landed("one by one", "one by one", files[3], 3, None)
+        viewer.refresh(lambda *_: False)
+        if not follows:
+            viewer.show("one by one", "one by one", bpy.context, frame=frame)
+        space = area.spaces.active
+        bpy.ops.ed.undo()
+        back = Path(space.image.filepath).name
+        viewer.refresh(lambda *_: False)
+        found[what] = [back, Path(space.image.filepath).name]
+        bpy.ops.ed.redo()
+        viewer.refresh(lambda *_: False)
+    state.follow_newest = True
+    return found
+
+
+def editors_of(count: int) -> list[Any]:
+    """Turn the largest areas of the window into empty Image Editors, and all others into something else."""
+    areas = sorted(bpy.context.window.screen.areas, key=lambda area: -area.width * area.height)
+    for place, area in enumerate(areas):
+        area.ui_type = "IMAGE_EDITOR" if place < count else "VIEW_3D"
+    for area in areas[:count]:
+        area.spaces.active.image = None
+    return areas[:count]
+
+
 def after(viewer: Any, *acts: Callable[[], object]) -> list[list[str]]:
     """Return what editors show after something was undone or redone, and after the add-on's next turn."""
     for act in acts:
@@ -161,7 +194,7 @@ def after(viewer: Any, *acts: Callable[[], object]) -> list[list[str]]:
     return [emptied, shown()]
 
 
-ACTS = (preview_is_gone, folder_is_away, answered_without_an_editor, answer_is_empty, undone)
+ACTS = (preview_is_gone, folder_is_away, answered_without_an_editor, answer_is_empty, undone, turned_back)
 
 
 def main(zip_file: str, folder: Path) -> dict[str, Any]:
