@@ -75,6 +75,7 @@ def look() -> float:
     _LOOKS[asked["name"]] = _LOOKS.get(asked["name"], 0) + 1
     show(asked)
     part("session").redraw()
+    part("status_bar").redraw()
     written = _STATE.with_suffix(".part")
     written.write_text(
         json.dumps({"drawn": True, "shows": asked["name"], "looks": _LOOKS[asked["name"]], "invoked": _INVOKED})
@@ -90,6 +91,7 @@ def show(asked: dict[str, Any]) -> None:
     session.farms.profiles, session.farms.lights = asked.get("profiles", {}), asked.get("lights", {})
     sending = asked.get("sending")
     session.outbox.sending = None if sending is None else outbox.Sending("studio", "shot", Path("/nowhere"), **sending)
+    session.outbox._behind = [outbox.Sending("studio", title, Path("/nowhere")) for title in asked.get("behind", [])]
     bpy.context.preferences.addons[MODULE].preferences.farm = asked.get("farm", "local")
     session._mirror()
     area = max(bpy.context.window_manager.windows[0].screen.areas, key=lambda area: area.width * area.height)

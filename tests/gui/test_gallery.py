@@ -85,7 +85,9 @@ STATES: Mapping[str, Mapping[str, Any]] = {
         "pictures": {_JOB["id"]: {**_PICTURE, "messages": [], "frame_states": [], "strip": strip(24, 10, 3, (4,))}},
     },
     "checked": {"jobs": _OTHERS, "sending": {"verb": "preflight", "result": _RESULT, "findings": _FINDINGS}, **_FARM},
-    "sending": {"jobs": _OTHERS, "sending": {"request": 3, "step": "Sending", "fraction": 0.4}, **_FARM},
+    "sending": {
+        "jobs": _OTHERS, "sending": {"request": 3, "step": "Sending", "fraction": 0.4}, "behind": ["castle_040", "castle_050"], **_FARM,
+    },
     "dialog": {"dialog": "edit_farm", **_FARM},
     "preferences": {"preferences": True, **_FARM},
 }  # fmt: skip
