@@ -130,6 +130,26 @@ def test_a_log_is_shown_from_its_end_and_says_where_it_is_whole(seen: dict[str, 
     assert found["head"] == "== The last 2,000 of 12,345 lines. All of them: /logs/a.log"
 
 
-def test_ten_thousand_frames_are_one_image_and_little_memory(seen: dict[str, Any]) -> None:
-    assert seen["many_frames"]["images"] == 0
-    assert seen["many_frames"]["megabytes"] < 100
+@pytest.fixture(scope="module")
+def long_job(extension: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return run_in_blender("long_job.py", extension, tmp_path_factory.mktemp("long"))
+
+
+def test_ten_thousand_frames_are_one_sequence_that_can_be_scrubbed(long_job: dict[str, Any]) -> None:
+    assert long_job["newest"] == ["SEQUENCE", 10_000]
+    assert long_job["all"] == [1, 0, 10_000, 10_000], "from the first frame to the last, and all are here"
+    assert long_job["scrubbed"] > 300
+    assert long_job["bright"] == {"7001": 1.0}, "only the frame that differs: each is read at its place of the timeline"
+
+
+def test_ten_thousand_frames_are_one_image_and_little_memory(long_job: dict[str, Any]) -> None:
+    assert long_job["images"] == 1
+    assert long_job["megabytes"] < 100
+
+
+def test_a_frame_costs_what_it_costs_however_many_there_are(long_job: dict[str, Any]) -> None:
+    """Counted in calls, and files that are opened, not by a clock."""
+    (first, opened_first), (last, opened_last) = long_job["first"], long_job["last"]
+    assert 0 < last < 1.5 * first, "calls for the last thousand, and the first"
+    assert 0 < opened_last <= opened_first
+    assert long_job["listed"] == 0, "no folder is read through"

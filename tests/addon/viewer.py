@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import random
-import resource
 import sys
 import time
 from array import array
@@ -320,19 +319,6 @@ def logs(_viewer: Any, _folder: Path) -> dict[str, Any]:
     return {**found, "lines": len(text.lines), "head": text.lines[0].body, "texts": len(bpy.data.texts)}
 
 
-def many_frames(viewer: Any, folder: Path) -> dict[str, Any]:
-    """Let ten thousand frames land one by one; every hundredth is looked at."""
-    path = folder / "f_0001.png"
-    before, images = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, len(bpy.data.images)
-    for frame in range(1, 10_001):
-        viewer.frame_landed(JOB, "shot", path, frame, None)
-        viewer.refresh(lambda *_: False)
-        if frame % 100 == 0:
-            list(viewer._found(JOB).size)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"megabytes": (after - before) // 1024, "images": len(bpy.data.images) - images}
-
-
 def main(zip_file: str, folder: Path) -> dict[str, Any]:
     """Do all of it."""
     bpy.ops.extensions.package_install_files(filepath=zip_file, repo="user_default", enable_on_install=True)
@@ -350,7 +336,6 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
         too_long_a_path,
         strips,
         logs,
-        many_frames,
     )
     return {act.__name__: act(viewer, folder) for act in acts}
 
