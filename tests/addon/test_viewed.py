@@ -62,3 +62,7 @@ def test_undo_turns_no_image_back_to_an_older_frame(seen: dict[str, Any]) -> Non
     found = seen["turned_back"]
     assert found["newest"] == ["t_0001_v2.png", "t_0003_v2.png"]
     assert found["chosen"] == ["t_0001_v2.png", "t_0002_v2.png"]
+
+
+def test_a_disabled_add_on_hears_of_no_undo(seen: dict[str, Any]) -> None:
+    assert seen["disabled"] == {name: [1, 0] for name in ("undo_pre", "redo_pre", "load_post")}

@@ -15,7 +15,8 @@ from typing import Any
 import bpy
 
 sys.path.insert(0, str(Path(__file__).parent))
-part: Any = importlib.import_module("desk").part
+desk: Any = importlib.import_module("desk")
+part = desk.part
 JOB: dict[str, Any] = {
     "id": "seen-20261130-abc123",
     "title": "seen",
@@ -175,6 +176,18 @@ def turned_back(viewer: Any, folder: Path) -> dict[str, Any]:
     return found
 
 
+def disabled(_viewer: Any, _folder: Path) -> dict[str, list[int]]:
+    """Disable the add-on, the last act; returns how many functions of ours Blender calls before and after."""
+    called = {name: [ours(name)] for name in ("undo_pre", "redo_pre", "load_post")}
+    bpy.ops.preferences.addon_disable(module=desk.MODULE)
+    return {name: [*before, ours(name)] for name, before in called.items()}
+
+
+def ours(name: str) -> int:
+    """Return how many of Blender's handlers of a kind are the add-on's."""
+    return sum(handler.__module__.startswith(desk.MODULE) for handler in getattr(bpy.app.handlers, name))
+
+
 def editors_of(count: int) -> list[Any]:
     """Turn the largest areas of the window into empty Image Editors, and all others into something else."""
     areas = sorted(bpy.context.window.screen.areas, key=lambda area: -area.width * area.height)
@@ -194,7 +207,7 @@ def after(viewer: Any, *acts: Callable[[], object]) -> list[list[str]]:
     return [emptied, shown()]
 
 
-ACTS = (preview_is_gone, folder_is_away, answered_without_an_editor, answer_is_empty, undone, turned_back)
+ACTS = (preview_is_gone, folder_is_away, answered_without_an_editor, answer_is_empty, undone, turned_back, disabled)
 
 
 def main(zip_file: str, folder: Path) -> dict[str, Any]:
