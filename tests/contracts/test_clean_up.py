@@ -34,6 +34,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 CONTENTS = [f"asset {number}".encode() for number in range(8)]
 SHARED = [f"shared {number}".encode() for number in range(16)]
 SUBMIT_SECONDS, SEEN_SECONDS = 4.0, 30.0
+FEWEST_JOBS = 8  # on a busy machine too: else there is no garbage that anybody could take
 
 
 @pytest.fixture
@@ -292,11 +293,12 @@ def _submit_many(profile: FarmProfile, folder: Path, seed: int, pipe: Connection
     store = open_store(profile)
     chance = random.Random(seed)
     standing: list[tuple[str, list[bytes]]] = []
-    end = time.monotonic() + SUBMIT_SECONDS
-    while not standing or time.monotonic() < end:
+    end, sent = time.monotonic() + SUBMIT_SECONDS, 0
+    while sent < FEWEST_JOBS or time.monotonic() < end:
         chosen = chance.sample(SHARED, 4)
         ready = prepare(folder / uuid.uuid4().hex, {f"{n}.png": data for n, data in enumerate(chosen)})
         send(ready, store)
+        sent += 1
         wait_until_complete(store, chosen)
         standing.append((ready.plan.job_id, chosen))
         if len(standing) > 1:

@@ -127,8 +127,9 @@ def test_no_stereo_view_is_empty_where_the_camera_changes(tmp_path: Path) -> Non
     views = sorted(ours.glob("f_*.png"))
     assert len(views) == 24
     for view in views:
-        [(pixels, _)] = read_parts(view)
+        [(pixels, metadata)] = read_parts(view)
         assert np.mean(pixels[..., 3] == 255) > 0.7, f"{view.name} is empty"
+        assert metadata["Camera"] == ("Cam A", "Cam.B é")[int(view.stem.split("_")[1]) % 2], view.name
 
 
 _SHRINK = """

@@ -84,8 +84,10 @@ def steady_camera(scene: Any, frame: int) -> Iterator[None]:
     may_break = scene.render.use_multiview and scene.render.use_motion_blur
     markers = [marker for marker in scene.timeline_markers if marker.camera] if may_break else []
     held = [(marker, marker.camera) for marker in markers] if any(m.frame == frame for m in markers) else []
+    current = scene.camera
     for marker, _ in held:
         marker.camera = None
+    scene.camera = current  # each marker that lost its own had the scene look for one among the others
     try:
         yield
     finally:
