@@ -79,9 +79,7 @@ class Following:
         """Go on with what an earlier Blender followed when it was closed, each as soon as its farm may be spoken to."""
         with contextlib.suppress(OSError):
             for note in self._folder().iterdir():
-                with contextlib.suppress(
-                    OSError, UnicodeDecodeError
-                ):  # one that can't be read is not in the others' way
+                with contextlib.suppress(OSError, UnicodeDecodeError):  # unreadable: not in the others' way
                     self._go_on_later(note.name, note.read_text(encoding="utf-8"))
                     self._looked_back.add(note.name)
 

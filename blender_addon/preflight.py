@@ -149,32 +149,32 @@ class CLOUDFARM_OT_use_camera(bpy.types.Operator):
         return _DONE
 
 
-class CLOUDFARM_OT_clear_camera(bpy.types.Operator):
-    """Render the scene with its own camera, not with one that is not in it"""
+class _MendsScene(bpy.types.Operator):
+    """Changes the scene, if it is this file's own."""
 
-    bl_idname = "cloud_farm.clear_camera"
-    bl_label = "Clear Camera"
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         return context.scene is not None and context.scene.library is None
+
+
+class CLOUDFARM_OT_clear_camera(_MendsScene):
+    """Render the scene with its own camera, not with one that is not in it"""
+
+    bl_idname = "cloud_farm.clear_camera"
+    bl_label = "Clear Camera"
 
     def execute(self, context: bpy.types.Context) -> Any:
         settings_of(context.scene).camera = None
         return _DONE
 
 
-class CLOUDFARM_OT_use_images(bpy.types.Operator):
+class CLOUDFARM_OT_use_images(_MendsScene):
     """Have the scene write PNG files in place of a movie"""
 
     bl_idname = "cloud_farm.use_images"
     bl_label = "Use PNG Files"
-    bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return context.scene is not None and context.scene.library is None
 
     def execute(self, context: bpy.types.Context) -> Any:
         assert context.scene is not None

@@ -31,7 +31,7 @@ _BUSY_SECONDS, _IDLE_SECONDS = 0.1, 1.0
 _REFRESH_SECONDS = 30.0
 _LOADED_FIRST = ("json", "subprocess", ".cloud_farm.quiet_child", ".worker_client")
 """What speaks to the worker, who is needed first: at the first time Python compiles it, one of them a turn."""
-_SHOWN_IN = {"PROPERTIES", "IMAGE_EDITOR", "PREFERENCES"}  # Blender keeps the status bar to itself, and draws it often
+_SHOWN_IN = {"PROPERTIES", "IMAGE_EDITOR", "PREFERENCES"}  # the status bar is no area of these: `status_bar.redraw`
 
 
 class Session:

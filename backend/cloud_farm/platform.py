@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .quiet_child import CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW
+
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 """What a file system without hard links says to one."""
 _FICLONE = 0x40049409
@@ -69,21 +71,19 @@ def _xdg(environ: Mapping[str, str], variable: str, default: str) -> Path:
 # -- processes ----------------------------------------------------------------------------------------------------------
 
 _DETACHED_PROCESS = 0x00000008
-_CREATE_NEW_PROCESS_GROUP = 0x00000200
-_CREATE_NO_WINDOW = 0x08000000
 
 
 def detached_flags(*, system: str = sys.platform) -> dict[str, Any]:
     """Return what `Popen` needs for a process of its own: no terminal, no window, signals of its own."""
     if system == "win32":
-        return {"creationflags": _DETACHED_PROCESS | _CREATE_NEW_PROCESS_GROUP}
+        return {"creationflags": _DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
 
 
 def child_flags(keep: Sequence[int] = (), *, system: str = sys.platform) -> dict[str, Any]:
     """Return what `Popen` needs for a child of a detached process that inherits the descriptors `keep`."""
     if system == "win32":
-        return {"creationflags": _CREATE_NO_WINDOW}  # locks are not inherited there
+        return {"creationflags": CREATE_NO_WINDOW}  # locks are not inherited there
     return {"pass_fds": tuple(keep)}
 
 

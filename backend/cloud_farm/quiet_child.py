@@ -10,15 +10,15 @@ import os
 import sys
 from typing import Any
 
-_CREATE_NEW_PROCESS_GROUP = 0x00000200
-_CREATE_NO_WINDOW = 0x08000000
+CREATE_NEW_PROCESS_GROUP = 0x00000200
+CREATE_NO_WINDOW = 0x08000000
 _PIPE_NOWAIT = 0x00000001
 
 
 def quiet_child_flags(*, system: str = sys.platform) -> dict[str, Any]:
     """Return what `Popen` needs for a child that ends with us, shows no window and gets no Ctrl-C of our terminal."""
     if system == "win32":
-        return {"creationflags": _CREATE_NO_WINDOW | _CREATE_NEW_PROCESS_GROUP}
+        return {"creationflags": CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
 
 

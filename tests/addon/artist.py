@@ -16,6 +16,8 @@ import bpy
 
 import addon_utils  # isort: skip - Python finds it only once there is bpy
 
+sys.path.insert(0, str(Path(__file__).parent))
+desk: Any = importlib.import_module("desk")
 MODULE = "bl_ext.user_default.cloud_farm"
 _PATIENCE_SECONDS = 240.0
 
@@ -29,15 +31,7 @@ def scene_with_a_painted_plane(folder: Path) -> Any:
     image.pixels = [1.0, 0.0, 0.0, 1.0] * 64
     image.save()
     material = bpy.data.materials.new("Shine")
-    if bpy.app.version < (5, 0):
-        material.use_nodes = True
-    tree = material.node_tree
-    tree.nodes.clear()
-    texture, shine = tree.nodes.new("ShaderNodeTexImage"), tree.nodes.new("ShaderNodeEmission")
-    output = tree.nodes.new("ShaderNodeOutputMaterial")
-    texture.image = image
-    tree.links.new(texture.outputs["Color"], shine.inputs["Color"])
-    tree.links.new(shine.outputs["Emission"], output.inputs["Surface"])
+    desk.shine(material, image)
     bpy.ops.mesh.primitive_plane_add(size=10)
     bpy.context.object.data.materials.append(material)
     bpy.ops.object.camera_add(location=(0, 0, 4))
@@ -162,5 +156,4 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
     importlib.import_module("answering").answer(lambda: main(sys.argv[1], Path(sys.argv[2])))

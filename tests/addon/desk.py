@@ -76,6 +76,29 @@ def start() -> None:
     addon_utils.enable(MODULE, default_set=True)
 
 
+def picture(path: Path, level: float = 0.0) -> Path:
+    """Write a small picture, black or as bright as is said."""
+    image = bpy.data.images.new("made", 8, 8)
+    image.generated_color = (level, level, level, 1.0)
+    image.filepath_raw, image.file_format = str(path), "PNG"
+    image.save()
+    bpy.data.images.remove(image)
+    return path
+
+
+def shine(material: Any, image: Any) -> None:
+    """Have a material shine with an image."""
+    if bpy.app.version < (5, 0):
+        material.use_nodes = True
+    tree = material.node_tree
+    tree.nodes.clear()
+    texture, light = tree.nodes.new("ShaderNodeTexImage"), tree.nodes.new("ShaderNodeEmission")
+    output = tree.nodes.new("ShaderNodeOutputMaterial")
+    texture.image = image
+    tree.links.new(texture.outputs["Color"], light.inputs["Color"])
+    tree.links.new(light.outputs["Emission"], output.inputs["Surface"])
+
+
 def raise_it(error: Exception) -> None:
     """Let nothing pass that Blender would only print."""
     raise error

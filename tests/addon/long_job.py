@@ -16,20 +16,11 @@ from typing import Any
 import bpy
 
 sys.path.insert(0, str(Path(__file__).parent))
-part: Any = importlib.import_module("desk").part
+desk: Any = importlib.import_module("desk")
+part, picture = desk.part, desk.picture
 JOB, FRAMES, EACH = "long-20261130-abc123", 10_000, 1000
 WHITE = 7001
 """A frame unlike all others, by which is seen that the frame that is shown is that of the timeline."""
-
-
-def picture(path: Path, level: float) -> Path:
-    """Write a small picture."""
-    image = bpy.data.images.new("made", 8, 8)
-    image.generated_color = (level, level, level, 1.0)
-    image.filepath_raw, image.file_format = str(path), "PNG"
-    image.save()
-    bpy.data.images.remove(image)
-    return path
 
 
 def frames(folder: Path) -> dict[int, Path]:

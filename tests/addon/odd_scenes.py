@@ -46,19 +46,6 @@ def checked() -> list[list[str]]:
     return found
 
 
-def shine(material: Any, image: Any) -> None:
-    """Have a material shine with an image."""
-    if bpy.app.version < (5, 0):
-        material.use_nodes = True
-    tree = material.node_tree
-    tree.nodes.clear()
-    texture, light = tree.nodes.new("ShaderNodeTexImage"), tree.nodes.new("ShaderNodeEmission")
-    output = tree.nodes.new("ShaderNodeOutputMaterial")
-    texture.image = image
-    tree.links.new(texture.outputs["Color"], light.inputs["Color"])
-    tree.links.new(light.outputs["Emission"], output.inputs["Surface"])
-
-
 def middle_of(path: Path) -> list[float]:
     """Return the colour in the middle of a picture."""
     image = bpy.data.images.load(str(path))
@@ -72,7 +59,7 @@ def file_was_never_saved(folder: Path) -> dict[str, Any]:
     scene = bpy.context.scene
     image = bpy.data.images.new("paint", 8, 8)
     image.pixels = GREEN * 64
-    shine(bpy.data.objects["Cube"].active_material, image)
+    desk.shine(bpy.data.objects["Cube"].active_material, image)
     scene.render.engine, scene.cycles.samples = "CYCLES", 1
     scene.render.resolution_x = scene.render.resolution_y = 32
     scene.view_settings.view_transform = "Standard"

@@ -16,7 +16,7 @@ import bpy
 
 sys.path.insert(0, str(Path(__file__).parent))
 desk: Any = importlib.import_module("desk")
-part = desk.part
+part, picture = desk.part, desk.picture
 JOB: dict[str, Any] = {
     "id": "seen-20261130-abc123",
     "title": "seen",
@@ -26,15 +26,6 @@ JOB: dict[str, Any] = {
     "created": "",
 }
 JOB |= {"frames_done": 3, "frames_failed": 0, "frames_total": 3}
-
-
-def picture(path: Path) -> Path:
-    """Write a small picture."""
-    image = bpy.data.images.new("made", 8, 8)
-    image.filepath_raw, image.file_format = str(path), "PNG"
-    image.save()
-    bpy.data.images.remove(image)
-    return path
 
 
 def list_job() -> None:

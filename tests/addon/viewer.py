@@ -16,25 +16,13 @@ from typing import Any
 
 import bpy
 
-MODULE = "bl_ext.user_default.cloud_farm"
+sys.path.insert(0, str(Path(__file__).parent))
+desk: Any = importlib.import_module("desk")
+part, picture = desk.part, desk.picture
 JOB, LARGE, LONG, REAL, TWO, EARLIER = (
     f"{name}-20261130-abc123" for name in ("shot", "large", "long", "real", "two", "earlier")
 )
 _PATIENCE_SECONDS = 120.0
-
-
-def part(name: str) -> Any:
-    """Return a module of the add-on."""
-    return importlib.import_module(f"{MODULE}.{name}")
-
-
-def picture(path: Path) -> Path:
-    """Write a small picture."""
-    image = bpy.data.images.new("made", 8, 8)
-    image.filepath_raw, image.file_format = str(path), "PNG"
-    image.save()
-    bpy.data.images.remove(image)
-    return path
 
 
 def editors() -> list[Any]:
@@ -341,5 +329,4 @@ def main(zip_file: str, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
     importlib.import_module("answering").answer(lambda: main(sys.argv[1], Path(sys.argv[2])))
